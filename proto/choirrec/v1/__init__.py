@@ -1,0 +1,1 @@
+"""Version 1 of the records and of the scoring wire format."""

@@ -1,0 +1,1 @@
+"""Scripts behind the words of the Makefile."""
