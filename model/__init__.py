@@ -1,0 +1,1 @@
+"""The shared core: everything that training and serving must agree on."""

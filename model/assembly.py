@@ -1,0 +1,256 @@
+"""Assembly: from records to the id arrays that training and serving both read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.records import GroupRecord, Keys, Times, UserRecord
+from model.spec import (
+    AGE_BUCKETS,
+    FIRST_CODE,
+    OOV,
+    PAD,
+    FeatureSpec,
+    age_buckets,
+    user_row,
+)
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The items a bundle knows: sorted keys, and the codes of each item's fields."""
+
+    keys: Keys
+    """uint64 ``[I]``, strictly increasing."""
+    codes: NDArray[np.int32]
+    """int32 ``[I, fields]``: category levels, then side fields."""
+
+    def rows(self, keys: Keys) -> Ids:
+        """Catalogue rows of item keys.
+
+        Args:
+            keys: uint64, any shape.
+
+        Returns:
+            int64 of the same shape: 2 + position, or OOV for a key outside the catalogue.
+        """
+        positions = np.searchsorted(self.keys, keys)
+        positions[positions == len(self.keys)] = 0
+        if not len(self.keys):
+            return np.full(keys.shape, OOV, dtype=np.int64)
+        return np.where(self.keys[positions] == keys, positions + FIRST_CODE, OOV)
+
+
+@dataclass(frozen=True, eq=False)
+class UserArrays:
+    """The user side of R requests as ids; shapes as in docs/architecture.md."""
+
+    user_row: Ids
+    """int64 ``[R]``."""
+    attributes: Ids
+    """int64 ``[R, F_u]``."""
+    continuous: Floats
+    """float32 ``[R, 2 F_n]``: standardised values, then missing flags."""
+    context: Ids
+    """int64 ``[R, F_c]``."""
+    history_items: Ids
+    """int64 ``[R, L_u]`` catalogue rows, oldest first, padded behind with PAD."""
+    history_ages: Ids
+    """int64 ``[R, L_u]`` age buckets; PAD where padded."""
+    activity: Floats
+    """float32 ``[R, 5]``, in the order of ``spec.ACTIVITY_FEATURES``."""
+    purchases: Ids
+    """int64 ``[R]``: |S_u^buy|, untruncated."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupArrays:
+    """The group priors of R prefixes as ids."""
+
+    codes: Ids
+    """int64 ``[R, M]``; levels deeper than the prefix hold k ("no group")."""
+    attributes: Ids
+    """int64 ``[R, F_u]``."""
+    continuous: Floats
+    """float32 ``[R, 2 F_n]``."""
+    items: Ids
+    """int64 ``[R, L_g]`` catalogue rows, padded behind with PAD."""
+    ages: Ids
+    """int64 ``[R, L_g]`` age buckets at the generation's ``as_of``; PAD where padded."""
+
+
+def unknown_user(spec: FeatureSpec, as_of_s: int) -> UserRecord:
+    """What an unknown user looks like to the model: no attribute, purchase, activity or group."""
+    return UserRecord(
+        user_id="",
+        written_at_s=as_of_s,
+        attributes=np.zeros(len(spec.attributes), np.int32),
+        continuous=np.full(len(spec.continuous), np.nan, np.float32),
+        purchase_items=np.empty(0, np.uint64),
+        purchase_times=np.empty(0, np.int64),
+        purchases=0,
+        window_purchases=0,
+        window_clicks=0,
+        window_active_days=0,
+        group_id=np.full(spec.levels, spec.codes_per_level, np.int32),
+        prefix_depth=0,
+    )
+
+
+def user_arrays(
+    spec: FeatureSpec,
+    catalogue: Catalogue,
+    records: Sequence[UserRecord],
+    as_of_s: Sequence[int],
+    context: Ids,
+) -> UserArrays:
+    """Assemble the user side of R requests.
+
+    Args:
+        spec: the feature spec.
+        catalogue: the catalogue of the same bundle.
+        records: R user records; ``unknown_user`` stands for a user without one.
+        as_of_s: R moments, seconds since the epoch: ages count from here.
+        context: int64 ``[R, F_c]`` context codes.
+
+    Returns:
+        The id arrays. A record without a user id takes the out-of-vocabulary user row.
+    """
+    items, ages = _sequences(
+        catalogue,
+        [record.purchase_items for record in records],
+        [record.purchase_times for record in records],
+        as_of_s,
+        spec.history_len,
+    )
+    return UserArrays(
+        user_row=np.array([_row_of(spec, record) for record in records], np.int64),
+        attributes=_stack([record.attributes for record in records], np.int64),
+        continuous=standardise(spec, np.stack([record.continuous for record in records])),
+        context=context,
+        history_items=items,
+        history_ages=ages,
+        activity=np.stack([activity_features(spec, record) for record in records]),
+        purchases=np.array([record.purchases for record in records], np.int64),
+    )
+
+
+def group_arrays(
+    spec: FeatureSpec,
+    catalogue: Catalogue,
+    records: Sequence[GroupRecord],
+    as_of_s: int,
+) -> GroupArrays:
+    """Assemble the group side of R prefixes.
+
+    Args:
+        spec: the feature spec.
+        catalogue: the catalogue of the same bundle.
+        records: R group records.
+        as_of_s: the generation's moment: ages never count from the request, so that a prefix
+            and an item alone decide the group channel's answer.
+
+    Returns:
+        The id arrays.
+    """
+    items, ages = _sequences(
+        catalogue,
+        [record.items for record in records],
+        [record.times for record in records],
+        [as_of_s] * len(records),
+        spec.group_len,
+    )
+    return GroupArrays(
+        codes=np.stack([prefix_codes(spec, record.prefix) for record in records]),
+        attributes=_stack([record.attributes for record in records], np.int64),
+        continuous=standardise(spec, np.stack([record.continuous for record in records])),
+        items=items,
+        ages=ages,
+    )
+
+
+def prefix_codes(spec: FeatureSpec, prefix: tuple[int, ...]) -> Ids:
+    """int64 ``[M]``: the prefix's codes, then k at every deeper level (model-spec row 21)."""
+    codes = np.full(spec.levels, spec.codes_per_level, np.int64)
+    codes[: len(prefix)] = prefix
+    return codes
+
+
+def activity_features(spec: FeatureSpec, record: UserRecord) -> Floats:
+    """The reliability network's inputs, float32 ``[5]`` (model-spec row 30)."""
+    fields = len(record.attributes) + len(record.continuous)
+    present = np.count_nonzero(record.attributes) + np.isfinite(record.continuous).sum()
+    return np.array(
+        [
+            np.log1p(record.window_purchases),
+            np.log1p(record.window_clicks),
+            np.log1p(record.window_active_days),
+            present / max(fields, 1),
+            record.window_purchases <= spec.low_activity_purchases,
+        ],
+        np.float32,
+    )
+
+
+def standardise(spec: FeatureSpec, values_RF: Floats) -> Floats:
+    """Standardise continuous fields and append their missing flags (model-spec row 25).
+
+    Args:
+        spec: the feature spec.
+        values_RF: float32 ``[R, F_n]``, NaN = missing.
+
+    Returns:
+        float32 ``[R, 2 F_n]``: values (0 where missing), then flags (1 where missing).
+    """
+    mean = np.array([field.mean for field in spec.continuous], np.float32)
+    std = np.array([field.std for field in spec.continuous], np.float32)
+    missing = np.isnan(values_RF)
+    scaled = np.where(missing, 0, (values_RF - mean) / std)
+    return np.concatenate([scaled, missing], axis=1).astype(np.float32)
+
+
+def misfit(spec: FeatureSpec, record: UserRecord | GroupRecord) -> str | None:
+    """Why a decoded record cannot belong to this spec, or None when its shapes fit."""
+    if len(record.attributes) != len(spec.attributes):
+        return f"{len(record.attributes)} attributes, expected {len(spec.attributes)}"
+    if len(record.continuous) != len(spec.continuous):
+        return f"{len(record.continuous)} continuous fields, expected {len(spec.continuous)}"
+    if isinstance(record, UserRecord):
+        if len(record.purchase_items) != len(record.purchase_times):
+            return "purchase items and times differ in length"
+        if len(record.group_id) != spec.levels or record.prefix_depth > spec.levels:
+            return f"a group id of {len(record.group_id)} levels, expected {spec.levels}"
+        return None
+    return None if len(record.items) == len(record.times) else "items and times differ in length"
+
+
+def _row_of(spec: FeatureSpec, record: UserRecord) -> int:
+    return user_row(record.user_id, spec.user_rows) if record.user_id else OOV
+
+
+def _stack(columns: Sequence[NDArray[np.int32]], dtype: type[np.int64]) -> Ids:
+    return np.stack(columns).astype(dtype)
+
+
+def _sequences(
+    catalogue: Catalogue,
+    keys: Sequence[Keys],
+    times: Sequence[Times],
+    as_of_s: Sequence[int],
+    length: int,
+) -> tuple[Ids, Ids]:
+    """Catalogue rows and age buckets, int64 ``[R, length]``: the last ``length`` of each."""
+    items = np.full((len(keys), length), PAD, np.int64)
+    ages = np.full((len(keys), length), PAD, np.int64)
+    for row, (item_keys, moments) in enumerate(zip(keys, times, strict=True)):
+        kept = min(len(item_keys), length)
+        if kept:
+            items[row, :kept] = catalogue.rows(item_keys[-kept:])
+            ages[row, :kept] = age_buckets(as_of_s[row] - moments[-kept:])
+    assert ages.max(initial=0) < AGE_BUCKETS
+    return items, ages

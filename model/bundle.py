@@ -1,0 +1,289 @@
+"""The bundle: one model version as a folder of files, sealed by its manifest."""
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from model.assembly import Catalogue
+from model.golden import Golden, PriorSnapshot, golden_from_json, snapshot_from_json
+from model.records import schema_digest
+from model.spec import FeatureSpec, feature_contract
+from model.tables import MalformedTables, Tables
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+GRAPHS = ("group_channel", "individual_channel", "reliability")
+MAX_BUNDLE_BYTES = 64 * 2**30
+
+
+class BrokenBundle(ValueError):
+    """A bundle that must not serve: what is wrong with it, and where."""
+
+
+@dataclass(frozen=True)
+class ContractParts:
+    """The four digests that make up the feature contract."""
+
+    schema: str
+    encoder: str
+    codebooks: str
+    spec: str
+
+    @property
+    def contract(self) -> str:
+        """The feature contract over the four."""
+        return feature_contract(self.schema, self.encoder, self.codebooks, self.spec)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself; written last, so that a bundle without one is no bundle."""
+
+    model_version: int
+    """A positive integer, as in Triton's repositories."""
+    feature_contract: str
+    """A generation must carry the same one to be served with this bundle."""
+    parts: ContractParts
+    files: Mapping[str, str]
+    """SHA-256 of every other file, by path relative to the bundle."""
+    lineage: Mapping[str, Any]
+    """Where it comes from: dataset, split, seed, digests of code and inputs, provenance."""
+    metrics: Mapping[str, Any]
+    """Evaluation, by activity level."""
+    tolerances: Mapping[str, float] = field(
+        default_factory=lambda: {"CPUExecutionProvider": 1e-5, "CUDAExecutionProvider": 1e-4}
+    )
+    """Largest |difference| / max(1, |logit|) from the golden logits, per execution provider."""
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """JSON for people and programs, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            BrokenBundle: when the text is no manifest of this format.
+        """
+        try:
+            fields = json.loads(text)
+            parts = ContractParts(**fields.pop("parts"))
+            manifest = cls(parts=parts, **fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BrokenBundle(f"{MANIFEST}: not a bundle manifest ({error})") from error
+        _check_manifest(manifest)
+        return manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """An opened, verified bundle."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+    """SHA-256 of the manifest, which holds the hash of every other file."""
+    spec: FeatureSpec
+    catalogue: Catalogue
+    tables: Tables
+    prior_snapshot: PriorSnapshot
+    golden: tuple[Golden, ...]
+
+    @cached_property
+    def graphs(self) -> Mapping[str, bytes]:
+        """The three ONNX graphs, by name."""
+        return {name: (self.folder / f"{name}.onnx").read_bytes() for name in GRAPHS}
+
+
+def seal(
+    folder: Path,
+    model_version: int,
+    parts: ContractParts,
+    lineage: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Manifest:
+    """Hash every file of a finished bundle folder and write its manifest, last and atomically.
+
+    Args:
+        folder: a folder that holds every file but the manifest.
+        model_version: a positive integer.
+        parts: digests of schema, encoder block, codebooks and feature spec.
+        lineage: where the bundle comes from.
+        metrics: evaluation figures.
+
+    Returns:
+        The manifest as written.
+    """
+    manifest = Manifest(
+        model_version=model_version,
+        feature_contract=parts.contract,
+        parts=parts,
+        files={name: file_digest(folder / name) for name in _files(folder)},
+        lineage=lineage,
+        metrics=metrics,
+    )
+    _check_manifest(manifest)
+    temporary = folder / f"{MANIFEST}.tmp"
+    temporary.write_text(manifest.to_json())
+    temporary.replace(folder / MANIFEST)
+    return manifest
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Verify a bundle in full and open it.
+
+    Args:
+        folder: a private copy: nobody else may write there while it is used.
+
+    Returns:
+        The bundle; its tables are mapped, not read.
+
+    Raises:
+        BrokenBundle: naming the file and what is wrong with it.
+    """
+    manifest_bytes = _read_manifest(folder)
+    manifest = Manifest.from_json(manifest_bytes.decode(errors="replace"))
+    _verify_files(folder, manifest)
+    spec = _parsed(folder, "spec.json", FeatureSpec.from_json)
+    _check_contract(manifest, spec)
+    catalogue = _catalogue(folder, spec)
+    return Bundle(
+        folder=folder,
+        manifest=manifest,
+        digest=sha256(manifest_bytes).hexdigest(),
+        spec=spec,
+        catalogue=catalogue,
+        tables=_tables(folder, spec, catalogue),
+        prior_snapshot=_parsed(folder, "prior_snapshot.json", snapshot_from_json),
+        golden=_parsed(folder, "golden.json", golden_from_json),
+    )
+
+
+def file_digest(path: Path) -> str:
+    """Hex SHA-256 of a regular file's bytes; a link is refused.
+
+    Raises:
+        BrokenBundle: when the path is a link or no regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise BrokenBundle(f"{path.name}: cannot be opened as a plain file ({error})") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BrokenBundle(f"{path.name}: not a regular file")
+        digest = sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def safe_name(name: str) -> str:
+    """A relative path that stays inside its bundle, or an error.
+
+    Raises:
+        BrokenBundle: for absolute paths, ``..``, backslashes and empty names.
+    """
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
+        raise BrokenBundle(f"file name {name!r} leaves the bundle or is not canonical")
+    return name
+
+
+def _check_manifest(manifest: Manifest) -> None:
+    version = manifest.model_version
+    if manifest.format != FORMAT:
+        raise BrokenBundle(f"{MANIFEST}: format {manifest.format!r}, this build reads {FORMAT}")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise BrokenBundle(f"{MANIFEST}: model_version {version!r}, expected a positive integer")
+    if not isinstance(manifest.files, Mapping) or not manifest.files:
+        raise BrokenBundle(f"{MANIFEST}: names no files")
+    for name in manifest.files:
+        safe_name(name)
+
+
+def _read_manifest(folder: Path) -> bytes:
+    path = folder / MANIFEST
+    if path.is_symlink() or not path.is_file():
+        raise BrokenBundle(f"{folder.name}: no {MANIFEST}; the bundle is unfinished or half-copied")
+    return path.read_bytes()
+
+
+def _verify_files(folder: Path, manifest: Manifest) -> None:
+    found, named = set(_files(folder)), set(manifest.files)
+    if missing := sorted(named - found):
+        raise BrokenBundle(f"missing files: {', '.join(missing[:5])}; copy the bundle again")
+    if extra := sorted(found - named):
+        raise BrokenBundle(f"files the manifest does not name: {', '.join(extra[:5])}")
+    size = sum((folder / name).lstat().st_size for name in named)
+    if size > MAX_BUNDLE_BYTES:
+        raise BrokenBundle(f"{size} bytes, at most {MAX_BUNDLE_BYTES} are accepted")
+    for name, digest in manifest.files.items():
+        if file_digest(folder / name) != digest:
+            raise BrokenBundle(f"{name}: SHA-256 differs from the manifest's; copy it again")
+
+
+def _files(folder: Path) -> list[str]:
+    """Every entry below the folder but directories and the manifest; links count as files."""
+    names = []
+    for root, directories, files in os.walk(folder, followlinks=False):
+        links = [name for name in directories if (Path(root) / name).is_symlink()]
+        names += [(Path(root) / name).relative_to(folder).as_posix() for name in files + links]
+    return sorted(name for name in names if name not in (MANIFEST, f"{MANIFEST}.tmp"))
+
+
+def _check_contract(manifest: Manifest, spec: FeatureSpec) -> None:
+    parts = manifest.parts
+    if parts.contract != manifest.feature_contract:
+        raise BrokenBundle(f"{MANIFEST}: feature_contract does not follow from its parts")
+    if parts.schema != schema_digest():
+        raise BrokenBundle(
+            f"record schema {parts.schema[:12]}, this build speaks {schema_digest()[:12]}; "
+            "serve it with the build that exported it, or export it again"
+        )
+    if parts.spec != spec.digest:
+        raise BrokenBundle(f"spec.json has digest {spec.digest[:12]}, not {parts.spec[:12]}")
+
+
+def _catalogue(folder: Path, spec: FeatureSpec) -> Catalogue:
+    keys = _array(folder, "catalogue/item_keys.npy", np.dtype(np.uint64), 1)
+    codes = _array(folder, "catalogue/item_codes.npy", np.dtype(np.int32), 2)
+    if (keys[1:] <= keys[:-1]).any():
+        raise BrokenBundle("catalogue/item_keys.npy: keys must strictly increase")
+    if codes.shape != (len(keys), len(spec.item_fields)):
+        raise BrokenBundle(f"catalogue/item_codes.npy: shape {codes.shape} does not fit the spec")
+    return Catalogue(keys=keys, codes=codes)
+
+
+def _array(folder: Path, name: str, dtype: np.dtype[Any], ndim: int) -> Any:
+    try:
+        array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BrokenBundle(f"{name}: {error}") from error
+    if array.dtype != dtype or array.ndim != ndim:
+        raise BrokenBundle(f"{name}: {array.dtype} in {array.ndim}-d, expected {dtype} in {ndim}-d")
+    return array
+
+
+def _tables(folder: Path, spec: FeatureSpec, catalogue: Catalogue) -> Tables:
+    try:
+        return Tables.load(folder / "tables", spec, len(catalogue.keys))
+    except (MalformedTables, OSError, ValueError) as error:
+        raise BrokenBundle(f"tables/{error}") from error
+
+
+def _parsed(folder: Path, name: str, parse: Any) -> Any:
+    try:
+        return parse((folder / name).read_text())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BrokenBundle(f"{name}: {error}") from error

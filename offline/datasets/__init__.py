@@ -1,0 +1,1 @@
+"""Adapters from raw logs to the canonical tables."""
