@@ -1,7 +1,6 @@
 """The codebooks: frozen centroids that turn a user vector into a group_id (eq. 2-3)."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,7 +139,7 @@ class Codebooks:
         partial = folder / f"{FILE_NAME}.partial"
         with partial.open("wb") as file:
             np.save(file, np.ascontiguousarray(self.centroids, dtype="<f4"), allow_pickle=False)
-        os.replace(partial, folder / FILE_NAME)
+        partial.replace(folder / FILE_NAME)
 
     @classmethod
     def load(cls, folder: Path) -> "Codebooks":
@@ -169,9 +168,7 @@ class Codebooks:
             raise ValueError(f"user vector {row} holds values that are not finite")
 
 
-def nearest(
-    points: NDArray[np.float32], centroids: NDArray[np.float32]
-) -> NDArray[np.int64]:
+def nearest(points: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.int64]:
     """Index of the nearest centroid; of equally near ones the lowest.
 
     A float32 matrix product is quick, but its last bits depend on how many rows go in at once. So
@@ -192,7 +189,7 @@ def nearest(
     scale = np.sum(points * points, axis=1) + squares.max()
     slack = 4.0 * points.shape[1] * np.finfo(np.float32).eps * scale
     proposed = scores <= (best + slack)[:, None]
-    chosen = np.argmax(proposed, axis=1)
+    chosen: NDArray[np.int64] = np.argmax(proposed, axis=1)
     unsure = np.flatnonzero(np.count_nonzero(proposed, axis=1) > 1)
     if len(unsure):
         chosen[unsure] = _nearest_of(points[unsure], centroids, proposed[unsure])
@@ -202,9 +199,11 @@ def nearest(
 def _nearest_of(
     points: NDArray[np.float32], centroids: NDArray[np.float32], proposed: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Exact argmin over the proposed centroids: float64, one pair at a time in a fixed order."""
-    rows, codes = np.nonzero(proposed)
-    gaps = points[rows].astype(np.float64) - centroids[codes]
+    """Exact argmin over the proposed centroids: in float64, each pair by itself."""
     distances = np.full(proposed.shape, np.inf)
-    distances[rows, codes] = np.sum(gaps * gaps, axis=1)
-    return np.argmin(distances, axis=1)
+    for code, centroid in enumerate(centroids.astype(np.float64)):
+        rows = np.flatnonzero(proposed[:, code])
+        gaps = points[rows] - centroid
+        distances[rows, code] = np.sum(gaps * gaps, axis=1)
+    chosen: NDArray[np.int64] = np.argmin(distances, axis=1)
+    return chosen

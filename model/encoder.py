@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +158,7 @@ class EncoderBlock:
         document = json.loads(self._settings()) | {"digest": self.digest}
         partial = folder / f"{_JSON}.partial"
         partial.write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
-        os.replace(partial, folder / _JSON)
+        partial.replace(folder / _JSON)
 
     @classmethod
     def load(cls, folder: Path) -> "EncoderBlock":
@@ -195,7 +194,9 @@ class EncoderBlock:
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.sqrt(np.sum(vectors * vectors, axis=1, keepdims=True))
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    unit = np.zeros_like(vectors)
+    np.divide(vectors, norms, out=unit, where=norms > 0)
+    return unit
 
 
 def _check_matrix(name: str, array: NDArray[np.float32], rows: int) -> None:
@@ -211,7 +212,7 @@ def _write_array(path: Path, array: NDArray[np.float32]) -> None:
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.save(file, np.ascontiguousarray(array, dtype="<f4"), allow_pickle=False)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _read_array(path: Path) -> NDArray[np.float32]:

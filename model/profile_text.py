@@ -33,7 +33,7 @@ class CategoryCount:
 class UserFacts:
     """What is known of a user at one moment (paper, section 4.2.1)."""
 
-    attributes: Mapping[str, str | None]
+    attributes: Mapping[str, str | float | None]
     """Attribute values by name, in profile order; None = missing."""
     recent: Sequence[CategoryCount] = ()
     medium: Sequence[CategoryCount] = ()
@@ -86,9 +86,13 @@ def render(facts: UserFacts) -> Profile:
     )
 
 
-def _attributes_text(attributes: Mapping[str, str | None]) -> str:
+def _attributes_text(attributes: Mapping[str, str | float | None]) -> str:
     known = ((name, value) for name, value in attributes.items() if value is not None)
-    return ", ".join(f"{_words(name)} {_printable(value)}" for name, value in known)
+    return ", ".join(f"{_words(name)} {_value_text(value)}" for name, value in known)
+
+
+def _value_text(value: str | float) -> str:
+    return _printable(value) if isinstance(value, str) else f"{value:.3g}"
 
 
 def _purchases_text(counts: Sequence[CategoryCount]) -> str:

@@ -60,4 +60,6 @@ class WordLlamaEncoder:
         """
         vectors: NDArray[np.float32] = self._model.embed(list(texts), batch_size=_BATCH)
         norms = np.sqrt(np.sum(vectors * vectors, axis=1, keepdims=True))
-        return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+        unit = np.zeros_like(vectors)
+        np.divide(vectors, norms, out=unit, where=norms > 0)
+        return unit

@@ -1,0 +1,154 @@
+"""Embeddings: section texts to user vectors, and the encoder block fitted at the training cut."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from model.encoder import SECTION_WEIGHTS, EncoderBlock, TextEncoder
+from offline.progress import track
+
+FILE_NAME = "embeddings.npy"
+_TEXTS_AT_ONCE = 8192
+_USERS_AT_ONCE = 16384
+_PREFIX = "section_"
+
+
+def write_embeddings(
+    profiles: pa.Table, encoder: TextEncoder, folder: Path, block: EncoderBlock | None = None
+) -> EncoderBlock:
+    """Encode profiles and write ``embeddings.npy`` and the encoder block.
+
+    Args:
+        profiles: ``user_id`` and string columns ``section_<name>``; the schema's metadata holds
+            the template version.
+        encoder: encodes each distinct text once.
+        folder: an existing folder.
+        block: the block of the training cut, to embed a later cut; None fits one here.
+
+    Returns:
+        The block used. ``embeddings.npy`` is float32 ``[N, W]``, rows in the order of ``profiles``.
+
+    Raises:
+        ValueError: when the block was fitted for another template or encoder.
+
+    Source: section 4.2.2 (1).
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        vectors, index = _encode_distinct(profiles, encoder, Path(scratch))
+        block = block or fit_block(profiles, encoder, vectors, index)
+        _check_reuse(block, profiles, encoder)
+        _write_vectors(folder, block, vectors, index)
+    block.save(folder)
+    return block
+
+
+def fit_block(
+    profiles: pa.Table,
+    encoder: TextEncoder,
+    vectors: NDArray[np.float32],
+    index: NDArray[np.int64],
+) -> EncoderBlock:
+    """Fit the centring of each section over the users that have it.
+
+    Args:
+        profiles: names the sections and the template version.
+        encoder: gave the vectors.
+        vectors: float32 ``[T, D]`` of the T distinct texts.
+        index: int64 ``[N, S]``: text of each user's section, -1 = missing.
+
+    Returns:
+        The block of this cut.
+    """
+    names = _section_names(profiles)
+    return EncoderBlock(
+        template_version=_template_version(profiles),
+        encoder_identity=encoder.identity,
+        section_names=names,
+        section_weights=tuple(SECTION_WEIGHTS[name] for name in names),
+        section_means=_section_means(vectors, index),
+    )
+
+
+def _section_means(vectors: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """float32 ``[S, D]``; each text counts once per user, and a section nobody has is zero."""
+    means = np.zeros((index.shape[1], vectors.shape[1]))
+    for section, texts in enumerate(index.T):
+        users = np.bincount(texts[texts >= 0], minlength=len(vectors))
+        for start in range(0, len(vectors), _TEXTS_AT_ONCE):
+            rows = slice(start, start + _TEXTS_AT_ONCE)
+            means[section] += np.sum(users[rows, None] * vectors[rows].astype(np.float64), axis=0)
+        means[section] /= max(1, users.sum())
+    return means.astype(np.float32)
+
+
+def _encode_distinct(
+    profiles: pa.Table, encoder: TextEncoder, scratch: Path
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Vectors of the distinct texts, on disk, and which one each user's section has."""
+    texts, index = _distinct_texts(profiles)
+    shape = (max(1, len(texts)), encoder.width)
+    vectors = open_memmap(scratch / "texts.npy", mode="w+", dtype=np.float32, shape=shape)
+    for start in track(range(0, len(texts), _TEXTS_AT_ONCE), "embeddings"):
+        rows = slice(start, start + _TEXTS_AT_ONCE)
+        vectors[rows] = encoder.encode([str(text) for text in texts[rows].to_pylist()])
+    return vectors, index
+
+
+def _distinct_texts(
+    profiles: pa.Table,
+) -> tuple["pa.Array[Any]", NDArray[np.int64]]:
+    names = [f"{_PREFIX}{name}" for name in _section_names(profiles)]
+    chunks = [chunk for name in names for chunk in profiles.column(name).chunks]
+    encoded = pa.chunked_array(chunks, pa.string()).cast(pa.large_string()).combine_chunks()
+    coded = encoded.dictionary_encode()
+    index = coded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    index = index.reshape(len(names), profiles.num_rows).T
+    return coded.dictionary, _without_empty(coded.dictionary, index)
+
+
+def _without_empty(texts: "pa.Array[Any]", index: NDArray[np.int64]) -> NDArray[np.int64]:
+    empty = texts.index("").as_py()
+    return np.where(index == empty, -1, index) if empty >= 0 else index
+
+
+def _write_vectors(
+    folder: Path,
+    block: EncoderBlock,
+    vectors: NDArray[np.float32],
+    index: NDArray[np.int64],
+) -> None:
+    partial = folder / f"{FILE_NAME}.partial"
+    shape = (len(index), block.width)
+    if len(index) == 0:
+        raise ValueError("no profiles to embed; expected one row per user")
+    users = open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, len(index), _USERS_AT_ONCE):
+        texts = index[start : start + _USERS_AT_ONCE]
+        users[start : start + _USERS_AT_ONCE] = block.combine(vectors[texts], texts >= 0)
+    users.flush()
+    partial.replace(folder / FILE_NAME)
+
+
+def _section_names(profiles: pa.Table) -> tuple[str, ...]:
+    return tuple(
+        name.removeprefix(_PREFIX) for name in profiles.column_names if name.startswith(_PREFIX)
+    )
+
+
+def _template_version(profiles: pa.Table) -> str:
+    return (profiles.schema.metadata or {}).get(b"template_version", b"").decode()
+
+
+def _check_reuse(block: EncoderBlock, profiles: pa.Table, encoder: TextEncoder) -> None:
+    found = (_template_version(profiles), encoder.identity, _section_names(profiles))
+    fitted = (block.template_version, block.encoder_identity, block.section_names)
+    if found != fitted:
+        raise ValueError(
+            f"profiles and encoder are {found}, the encoder block was fitted for {fitted};"
+            " build the profiles with the block's template and encoder, or fit a new block"
+        )

@@ -1,0 +1,155 @@
+"""Profiles: what is known of every user at a cut, written by the template."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.profile_text import (
+    MAX_QUERIES,
+    SECTIONS,
+    TEMPLATE_VERSION,
+    CategoryCount,
+    UserFacts,
+    render,
+)
+from offline.engine import Engine
+from offline.progress import track
+
+WRITER = "template"
+WINDOWS = ("recent", "medium", "long")
+_COLUMNS = ("user_id", *(f"section_{name}" for name in SECTIONS))
+
+
+@dataclass(frozen=True)
+class ProfileSources:
+    """The canonical tables and the columns that profiles read."""
+
+    users: ibis.Table
+    items: ibis.Table
+    purchases: ibis.Table
+    searches: ibis.Table
+    discrete: tuple[str, ...]
+    """Discrete attribute columns, in profile order."""
+    continuous: tuple[str, ...]
+    """Continuous attribute columns, told after the discrete ones."""
+    categories: tuple[str, ...]
+    """Category columns, coarse to fine; the finest two are told."""
+    windows_days: tuple[float, float, float]
+    """Where the recent, medium and long windows end, in days before the cut, increasing."""
+    history_start: datetime
+    """Events before this moment are not used."""
+
+
+@dataclass
+class _Behaviour:
+    """The purchases and queries of one user while they are gathered."""
+
+    windows: dict[str, list[CategoryCount]] = field(
+        default_factory=lambda: {name: [] for name in WINDOWS}
+    )
+    queries: list[str] = field(default_factory=list)
+
+
+def write_profiles(engine: Engine, sources: ProfileSources, cut: datetime, path: Path) -> None:
+    """Build the profiles at a cut and write them as Parquet.
+
+    Args:
+        engine: runs the expressions.
+        sources: the canonical tables.
+        cut: only events strictly before it count.
+        path: the file to write; it appears whole or not at all.
+    """
+    partial = path.with_suffix(".partial")
+    pq.write_table(build_profiles(engine, sources, cut), partial)
+    partial.replace(path)
+
+
+def build_profiles(engine: Engine, sources: ProfileSources, cut: datetime) -> pa.Table:
+    """Build the profile of every user at a cut.
+
+    Args:
+        engine: runs the expressions.
+        sources: the canonical tables.
+        cut: only purchases and searches strictly before it, and not before ``history_start``,
+            count.
+
+    Returns:
+        ``user_id`` and one string column ``section_<name>`` per section, a row per user, sorted by
+        user_id; a user without facts has empty sections. The schema's metadata names the writer,
+        the template version and the cut.
+
+    Source: section 4.2.1; windows from model-spec row 58.
+    """
+    names = ("user_id", *sources.discrete, *sources.continuous)
+    users = engine.arrow(sources.users.select(*names).order_by("user_id")).to_pylist()
+    behaviours = _behaviours(engine, sources, cut)
+    rows = []
+    for attributes in track(users, "profiles", total=len(users)):
+        user_id = attributes.pop("user_id")
+        known = behaviours.get(user_id) or _Behaviour()
+        profile = render(UserFacts(attributes, queries=known.queries, **known.windows))
+        rows.append(dict(zip(_COLUMNS, (user_id, *profile.sections), strict=True)))
+    metadata: dict[str | bytes, str | bytes] = {
+        "writer": WRITER,
+        "template_version": TEMPLATE_VERSION,
+        "cut": cut.isoformat(),
+    }
+    schema = pa.schema([(name, pa.string()) for name in _COLUMNS], metadata=metadata)
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _behaviours(engine: Engine, sources: ProfileSources, cut: datetime) -> dict[str, _Behaviour]:
+    behaviours: dict[str, _Behaviour] = {}
+    for user_id, window, parent, leaf, count in _rows(engine.arrow(_counts(sources, cut))):
+        behaviour = behaviours.setdefault(user_id, _Behaviour())
+        behaviour.windows[WINDOWS[window]].append(CategoryCount(parent, leaf, count))
+    for user_id, query in _rows(engine.arrow(_queries(sources, cut))):
+        behaviours.setdefault(user_id, _Behaviour()).queries.append(query)
+    return behaviours
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    for batch in table.to_batches():
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _counts(sources: ProfileSources, cut: datetime) -> ibis.Table:
+    """Purchases by user, window and category, sorted; items without a category count as ""."""
+    ends = [cut - timedelta(days=days) for days in sources.windows_days]
+    bought = _before(sources.purchases, sources.history_start, cut)
+    bought = bought.filter(bought.time >= ends[-1])
+    window = ibis.cases((bought.time >= ends[0], 0), (bought.time >= ends[1], 1), else_=2)
+    joined = bought.mutate(window=window).join(_item_categories(sources), "item_id")
+    keys = ["user_id", "window", "parent", "leaf"]
+    counts = joined.group_by(keys).aggregate(count=lambda table: table.count())
+    return counts.order_by(keys).select(*keys, "count")
+
+
+def _item_categories(sources: ProfileSources) -> ibis.Table:
+    items = sources.items
+    finest = [items[name].fill_null("") for name in sources.categories[-2:]]
+    parent, leaf = ([ibis.literal("")] * 2 + finest)[-2:]
+    return items.select("item_id", parent=parent, leaf=leaf)
+
+
+def _queries(sources: ProfileSources, cut: datetime) -> ibis.Table:
+    """The latest distinct queries of each user, latest first; ties by their text."""
+    oldest = max(sources.history_start, cut - timedelta(days=sources.windows_days[-1]))
+    asked = _before(sources.searches, oldest, cut)
+    latest = asked.group_by("user_id", "query").aggregate(time=lambda table: table.time.max())
+    order = [ibis.desc("time"), ibis.asc("query")]
+    ranked = latest.mutate(
+        rank=ibis.row_number().over(ibis.window(group_by="user_id", order_by=order))
+    )
+    kept = ranked.filter(ranked["rank"] < MAX_QUERIES)
+    return kept.order_by("user_id", "rank").select("user_id", "query")
+
+
+def _before(events: ibis.Table, start: datetime, cut: datetime) -> ibis.Table:
+    return events.filter(events.time >= start, events.time < cut)
