@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from model.records import GroupRecord, Keys, Times, UserRecord
 from model.spec import (
-    AGE_BUCKETS,
     FIRST_CODE,
     OOV,
     PAD,
@@ -252,5 +251,4 @@ def _sequences(
         if kept:
             items[row, :kept] = catalogue.rows(item_keys[-kept:])
             ages[row, :kept] = age_buckets(as_of_s[row] - moments[-kept:])
-    assert ages.max(initial=0) < AGE_BUCKETS
     return items, ages

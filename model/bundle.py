@@ -201,14 +201,15 @@ def safe_name(name: str) -> str:
 
 
 def _check_manifest(manifest: Manifest) -> None:
-    version = manifest.model_version
+    version: object = manifest.model_version
+    files: object = manifest.files
     if manifest.format != FORMAT:
         raise BrokenBundle(f"{MANIFEST}: format {manifest.format!r}, this build reads {FORMAT}")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise BrokenBundle(f"{MANIFEST}: model_version {version!r}, expected a positive integer")
-    if not isinstance(manifest.files, Mapping) or not manifest.files:
+    if not isinstance(files, Mapping) or not files:
         raise BrokenBundle(f"{MANIFEST}: names no files")
-    for name in manifest.files:
+    for name in files:
         safe_name(name)
 
 

@@ -1,4 +1,4 @@
-"""Fusion of the two channels' logits (eq. 10), outside the graphs so that both are seen for free."""
+"""Fusion of the channels' logits (eq. 10), outside the graphs so that both are seen for free."""
 
 from dataclasses import dataclass
 
@@ -34,4 +34,5 @@ def fuse(individual_logit_RC: Floats, group_logit_RC: Floats, alpha_fusion_R1: F
 def sigmoid(logit: Floats) -> Floats:
     """Numerically stable logistic function, elementwise, float32."""
     exp = np.exp(-np.abs(logit))
-    return np.where(logit >= 0, 1, exp) / (1 + exp)
+    squashed: Floats = np.where(logit >= 0, 1, exp) / (1 + exp)
+    return squashed

@@ -10,6 +10,9 @@ NAMESPACE = "choirrec"
 COMPLETE_GENERATIONS = f"{NAMESPACE}:generations"
 """A Redis list: the names of complete generations, newest last. No pointer: which one serves
 is said by the desired state alone."""
+BEGUN_GENERATIONS = f"{NAMESPACE}:generations:begun"
+"""A Redis set: every generation of which any key may exist, complete or not, so that what a
+killed publish left behind is found without looking through all keys."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -82,6 +85,11 @@ def new_item_key(generation: str, item_id: str) -> str:
 def meta_key(generation: str) -> str:
     """Key of the generation's meta document."""
     return f"{NAMESPACE}:{generation}:meta"
+
+
+def publisher_key(generation: str) -> str:
+    """Key that holds the token of whoever publishes or removes the generation now."""
+    return f"{NAMESPACE}:{generation}:publisher"
 
 
 def id_list_key(generation: str, chunk: int) -> str:

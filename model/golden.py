@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from model.records import (
     GroupRecord,
@@ -103,16 +104,20 @@ def _golden_fields(golden: Golden) -> dict[str, object]:
     }
 
 
-def _golden(fields: dict[str, object]) -> Golden:
-    user, group = fields.pop("user"), fields.pop("group")
-    user_id, prefix = fields.pop("user_id"), parse_prefix(str(fields.pop("prefix")))
-    columns = ("item_ids", "individual_logits", "group_logits")
-    lists = {name: tuple(fields.pop(name)) for name in columns}  # type: ignore[arg-type]
+def _golden(fields: Mapping[str, Any]) -> Golden:
+    prefix = parse_prefix(fields["prefix"])
+    user = fields["user"]
     return Golden(
-        user=decode_user(base64.b64decode(str(user)), str(user_id)) if user else None,
-        group=decode_group(base64.b64decode(str(group)), prefix),
-        **lists,
-        **fields,  # type: ignore[arg-type]
+        user=decode_user(base64.b64decode(user), fields["user_id"]) if user else None,
+        group=decode_group(base64.b64decode(fields["group"]), prefix),
+        group_as_of_s=fields["group_as_of_s"],
+        request_time_s=fields["request_time_s"],
+        hour=fields["hour"],
+        weekday=fields["weekday"],
+        item_ids=tuple(fields["item_ids"]),
+        individual_logits=tuple(fields["individual_logits"]),
+        group_logits=tuple(fields["group_logits"]),
+        alpha_fusion=fields["alpha_fusion"],
     )
 
 

@@ -7,10 +7,10 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
-from choirrec.v1 import features_pb2 as pb
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from choirrec.v1 import features_pb2 as pb
 from model.spec import RECORD_SCHEMA_VERSION
 
 Codes = NDArray[np.int32]
@@ -201,7 +201,7 @@ def _pack_group(record: GroupRecord) -> bytes:
     ).SerializeToString()
 
 
-def _seal(kind: pb.Kind, identity: str, written_at_s: int, features: bytes) -> bytes:
+def _seal(kind: "pb.Kind.ValueType", identity: str, written_at_s: int, features: bytes) -> bytes:
     return pb.Record(
         schema_version=RECORD_SCHEMA_VERSION,
         written_at=written_at_s,
@@ -212,7 +212,7 @@ def _seal(kind: pb.Kind, identity: str, written_at_s: int, features: bytes) -> b
     ).SerializeToString()
 
 
-def _open(blob: bytes, kind: pb.Kind, identity: str) -> pb.Record:
+def _open(blob: bytes, kind: "pb.Kind.ValueType", identity: str) -> pb.Record:
     try:
         record = pb.Record.FromString(blob)
     except DecodeError as error:

@@ -15,8 +15,10 @@ class Repository:
     """Versions of a model as ``<url>/<version>/``, each complete once its manifest is there."""
 
     def __init__(self, url: str) -> None:
-        """Args:
-        url: a folder or any URL fsspec knows (``s3://…``, ``gs://…``, ``memory://…``).
+        """Open a repository; nothing is read yet.
+
+        Args:
+            url: a folder or any URL fsspec knows (``s3://…``, ``gs://…``, ``memory://…``).
         """
         self.url = url
         self._files, self._root = fsspec.core.url_to_fs(url)

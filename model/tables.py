@@ -134,7 +134,7 @@ def _rows(tables: Sequence[Floats], codes_RF: Ids) -> list[Floats]:
 
 
 def _load(path: Path, rows: int | None) -> Floats:
-    table = np.load(path, mmap_mode="r", allow_pickle=False)
+    table: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
     if table.dtype != np.float32 or (rows is not None and table.shape[0] != rows):
         raise MalformedTables(
             f"{path.name}: {table.dtype} {table.shape}, expected float32 with {rows} rows; "

@@ -1,0 +1,165 @@
+"""The artefact store: every stage's output under the digest of all that went into it."""
+
+import ast
+import importlib.util
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+SEAL = "artefact.json"
+PROJECT_PACKAGES = ("model", "offline", "choirrec")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """The finished output of one stage."""
+
+    stage: str
+    digest: str
+    """SHA-256 over the stage's name, its settings, its code and its inputs' digests."""
+    folder: Path
+    seconds: float
+    """What building it took; 0 when it was there already."""
+
+
+class Store:
+    """Artefacts below one folder, as ``<stage>/<digest>/``.
+
+    A stage builds in a folder beside its place and is renamed into it when complete: whatever
+    has a place is whole. An artefact whose digest is there already is not built again.
+    """
+
+    def __init__(self, root: Path, say: Callable[[str], None] = print) -> None:
+        self.root = root
+        self._say = say
+
+    def make(
+        self,
+        stage: str,
+        build: Callable[[Path], object],
+        settings: Mapping[str, Any],
+        inputs: Sequence[Artefact] = (),
+        resumable: bool = False,
+    ) -> Artefact:
+        """Build an artefact, or find it.
+
+        Args:
+            stage: the stage's name; its code is ``offline/<stage>.py``, dots for subfolders.
+            build: writes the artefact into the empty folder it is given.
+            settings: everything but code and inputs that the result depends on; JSON values.
+            inputs: artefacts it reads.
+            resumable: keep what a killed build left, for the next build to go on from.
+
+        Returns:
+            The artefact, complete.
+        """
+        digest = _digest(stage, settings, inputs)
+        place = self.root / stage / digest[:16]
+        if (place / SEAL).is_file():
+            self._say(f"  {stage:<12} unchanged, skipped ({place})")
+            return Artefact(stage, digest, place, 0.0)
+        began = time.monotonic()
+        self._say(f"  {stage:<12} building ...")
+        self._build(place, build, resumable)
+        seconds = time.monotonic() - began
+        self._finish(place, stage, digest, settings, inputs)
+        self._say(f"  {stage:<12} done in {seconds:.1f} s ({place})")
+        return Artefact(stage, digest, place, seconds)
+
+    def _build(self, place: Path, build: Callable[[Path], object], resumable: bool) -> None:
+        site = _site(place)
+        if site.exists() and not resumable:
+            shutil.rmtree(site)
+        site.mkdir(parents=True, exist_ok=True)
+        build(site)
+
+    def _finish(
+        self,
+        place: Path,
+        stage: str,
+        digest: str,
+        settings: Mapping[str, Any],
+        inputs: Sequence[Artefact],
+    ) -> None:
+        site = _site(place)
+        seal = {
+            "stage": stage,
+            "digest": digest,
+            "settings": settings,
+            "inputs": {artefact.stage: artefact.digest for artefact in inputs},
+        }
+        (site / SEAL).write_text(json.dumps(seal, sort_keys=True, indent=1))
+        if place.exists():
+            shutil.rmtree(place)
+        site.rename(place)
+
+
+def code_digest(module: str) -> str:
+    """SHA-256 of a module's source and of every project module it imports, however deep."""
+    sources = sorted(_closure(module))
+    digest = sha256()
+    for name in sources:
+        digest.update(name.encode() + b"\0" + _source(name).encode())
+    return digest.hexdigest()
+
+
+def _site(place: Path) -> Path:
+    return place.with_name(f"{place.name}.building")
+
+
+def _digest(stage: str, settings: Mapping[str, Any], inputs: Iterable[Artefact]) -> str:
+    content = [
+        stage,
+        settings,
+        code_digest(f"offline.{stage}"),
+        [artefact.digest for artefact in inputs],
+        sys.version_info[:2],
+    ]
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _closure(module: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(_project_imports(name))
+    return found
+
+
+@cache
+def _project_imports(module: str) -> tuple[str, ...]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_source(module))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    ours = (name for name in names if name.split(".")[0] in PROJECT_PACKAGES)
+    return tuple(sorted(name for name in ours if _is_module(name)))
+
+
+@cache
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@cache
+def _source(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    if spec is None:
+        raise ModuleNotFoundError(f"no module {module!r} to take the digest of")
+    return Path(spec.origin).read_text() if spec.origin else ""
