@@ -1,0 +1,1 @@
+"""Baselines on the network's shared tables, tokens and channels."""

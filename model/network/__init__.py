@@ -1,0 +1,1 @@
+"""ChoirRec in torch: tables, group id, attention, channels, reliability."""

@@ -1,0 +1,61 @@
+"""Target attention: what of a sequence matters for a candidate."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.network.layers import SplitLinear
+
+MASKED = -1e9
+
+
+class TargetAttention(nn.Module):
+    """DIN's attention unit over [q; k; q-k; q*k], with a masked softmax (model-spec 2.3)."""
+
+    def __init__(self, width: int, hidden: tuple[int, int]) -> None:
+        """Make the unit.
+
+        Args:
+            width: D, width of candidates and sequence rows.
+            hidden: widths of its two hidden layers.
+        """
+        super().__init__()
+        self.first = SplitLinear([width] * 4, hidden[0])
+        self.second = nn.Linear(hidden[0], hidden[1])
+        self.out = nn.Linear(hidden[1], 1)
+
+    def scores(self, candidates_RCD: Tensor, sequence_RLD: Tensor) -> Tensor:
+        """Relevance of each step for each candidate, before the softmax.
+
+        The first layer is split exactly: W[q; k; q-k; q*k] =
+        (Wq + Wd) q + (Wk - Wd) k + Wp (q*k), so that no ``[R,C,L,4D]`` tensor is built.
+
+        Args:
+            candidates_RCD: float32 ``[R, C, D]``.
+            sequence_RLD: float32 ``[R, L, D]``.
+
+        Returns:
+            float32 ``[R, C, L]``.
+        """
+        of_q, of_k, of_difference, of_product = self.first.columns()
+        query = F.linear(candidates_RCD, of_q + of_difference, self.first.bias)
+        key = F.linear(sequence_RLD, of_k - of_difference)
+        product = F.linear(candidates_RCD.unsqueeze(2) * sequence_RLD.unsqueeze(1), of_product)
+        hidden = F.relu(query.unsqueeze(2) + key.unsqueeze(1) + product)
+        scores: Tensor = self.out(F.relu(self.second(hidden)))
+        return scores.squeeze(-1)
+
+    def forward(self, candidates_RCD: Tensor, sequence_RLD: Tensor, mask_RL: Tensor) -> Tensor:
+        """Pool a sequence for each candidate.
+
+        Args:
+            candidates_RCD: float32 ``[R, C, D]``.
+            sequence_RLD: float32 ``[R, L, D]``; padded rows are zero.
+            mask_RL: float32 ``[R, L]``; 1 = real, 0 = padded.
+
+        Returns:
+            float32 ``[R, C, D]``; the zero vector where nothing is real.
+        """
+        mask = mask_RL.unsqueeze(1)
+        scores = self.scores(candidates_RCD, sequence_RLD) + (1.0 - mask) * MASKED
+        return torch.matmul(torch.softmax(scores, dim=-1) * mask, sequence_RLD)

@@ -1,0 +1,176 @@
+"""Batches of training rows: id arrays as tensors, gathered from a split's arrays."""
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.assembly import GroupArrays, UserArrays
+from model.spec import OOV, PAD
+
+Rows = NDArray[np.int64]
+Arrays = TypeVar("Arrays", UserArrays, GroupArrays)
+
+UNKNOWN_ACTIVITY = (0.0, 0.0, 0.0, 0.0, 1.0)
+"""Activity features of an unknown user: nothing seen, so low-activity (as in assembly)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """R contexts with C candidates each, as tensors of ids; shapes as in docs/architecture.md."""
+
+    user_row: Tensor
+    """int64 ``[R]``."""
+    attributes: Tensor
+    """int64 ``[R, F_u]``."""
+    continuous: Tensor
+    """float32 ``[R, 2 F_n]``: standardised values, then missing flags."""
+    context: Tensor
+    """int64 ``[R, F_c]``."""
+    history_items: Tensor
+    """int64 ``[R, L_u]`` catalogue rows, PAD where padded."""
+    history_ages: Tensor
+    """int64 ``[R, L_u]`` age buckets, PAD where padded."""
+    activity: Tensor
+    """float32 ``[R, 5]``."""
+    purchases: Tensor
+    """int64 ``[R]``: |S_u^buy|, untruncated."""
+    group_codes: Tensor
+    """int64 ``[R, M]`` in 0..k; k = no group."""
+    group_attributes: Tensor
+    """int64 ``[R, F_u]``."""
+    group_continuous: Tensor
+    """float32 ``[R, 2 F_n]``."""
+    group_items: Tensor
+    """int64 ``[R, L_g]``."""
+    group_ages: Tensor
+    """int64 ``[R, L_g]``."""
+    candidates: Tensor
+    """int64 ``[R, C]`` catalogue rows."""
+    label: Tensor
+    """float32 ``[R, C]``."""
+    candidate_mask: Tensor | None = None
+    """float32 ``[R, C]``, 1 = real; None when every candidate is."""
+
+    @classmethod
+    def of(
+        cls, users: UserArrays, groups: GroupArrays, items_RC: Rows, label_RC: NDArray[np.float32]
+    ) -> "Batch":
+        """Join assembled arrays and candidates.
+
+        Args:
+            users: the user side of R contexts.
+            groups: the group priors of the same R contexts.
+            items_RC: int64 ``[R, C]`` catalogue rows.
+            label_RC: float32 ``[R, C]``.
+
+        Returns:
+            The batch, without a candidate mask.
+        """
+        return cls(
+            **_tensors(users, ""),
+            **_tensors(groups, "group_"),
+            candidates=_tensor(items_RC),
+            label=_tensor(label_RC),
+        )
+
+    def with_unknown_users(self, unknown_R: NDArray[np.bool_]) -> "Batch":
+        """Hide the whole user of some contexts, as serving sees a user it does not know.
+
+        The context of the request and the group prior stay.
+
+        Args:
+            unknown_R: bool ``[R]``.
+
+        Returns:
+            A batch in which those users have the out-of-vocabulary row, no attribute, no history
+            and no activity (design section 4).
+        """
+        unknown = torch.from_numpy(unknown_R)
+        column = unknown[:, None]
+        n_fields = self.continuous.shape[1] // 2
+        missing = torch.tensor([0.0] * n_fields + [1.0] * n_fields)
+        return replace(
+            self,
+            user_row=self.user_row.masked_fill(unknown, OOV),
+            attributes=self.attributes.masked_fill(column, PAD),
+            continuous=torch.where(column, missing, self.continuous),
+            history_items=self.history_items.masked_fill(column, PAD),
+            history_ages=self.history_ages.masked_fill(column, PAD),
+            activity=torch.where(column, torch.tensor(UNKNOWN_ACTIVITY), self.activity),
+            purchases=self.purchases.masked_fill(unknown, 0),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """All rows of one period: each row names a context and a candidate, each context a prior."""
+
+    users: UserArrays
+    """The user side of N_ctx contexts."""
+    groups: GroupArrays
+    """G distinct group priors."""
+    group_index: Rows
+    """int64 ``[N_ctx]``: which prior a context has."""
+    row_context: Rows
+    """int64 ``[N]``."""
+    row_item: Rows
+    """int64 ``[N]`` catalogue rows."""
+    label: NDArray[np.float32]
+    """float32 ``[N]``, 0 or 1."""
+    row_user: Rows
+    """int64 ``[N]``: dense user numbers, for metrics by user."""
+    row_level: NDArray[np.int8]
+    """int8 ``[N]``: activity level 1 (lowest) to 5; evaluation only."""
+    row_low: NDArray[np.bool_]
+    """bool ``[N]``: whether the user counts as low-activity; evaluation only."""
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.row_context)
+
+    def batch(self, rows: Rows) -> Batch:
+        """Gather rows.
+
+        Args:
+            rows: int64 ``[R]`` for one candidate per context (C = 1), or ``[R, C]`` where the
+                rows of one line share a context.
+
+        Returns:
+            The batch of these rows.
+        """
+        rows_RC = rows.reshape(len(rows), -1)
+        contexts = self.row_context[rows_RC[:, 0]]
+        return Batch.of(
+            _take(self.users, contexts),
+            _take(self.groups, self.group_index[contexts]),
+            self.row_item[rows_RC],
+            self.label[rows_RC],
+        )
+
+    @cached_property
+    def blocks(self) -> list[Rows]:
+        """Rows by context: int64 ``[contexts, C]``, one block per number of candidates C."""
+        counts = np.bincount(self.row_context, minlength=len(self.group_index))
+        size = counts[self.row_context]
+        order = np.lexsort((self.row_context, size))
+        edges = np.flatnonzero(np.diff(size[order])) + 1
+        return [rows.reshape(-1, size[rows[0]]) for rows in np.split(order, edges) if len(rows)]
+
+
+def _take(arrays: Arrays, rows: Rows) -> Arrays:
+    columns: dict[str, Any] = {f.name: getattr(arrays, f.name)[rows] for f in fields(arrays)}
+    return replace(arrays, **columns)
+
+
+def _tensors(arrays: UserArrays | GroupArrays, prefix: str) -> dict[str, Tensor]:
+    return {prefix + f.name: _tensor(getattr(arrays, f.name)) for f in fields(arrays)}
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    dtype = np.float32 if array.dtype.kind == "f" else np.int64
+    return torch.from_numpy(np.ascontiguousarray(array, dtype))

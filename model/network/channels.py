@@ -1,0 +1,179 @@
+"""The two channels and the one-way injection between them (eq. 6)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.network.attention import TargetAttention
+from model.network.config import NetworkConfig, Widths
+from model.network.group_id import GroupId
+from model.network.layers import SplitLinear, ZeroLinear
+
+
+class Tower(nn.Module):
+    """A channel's layers: parts -> mid (first hidden) -> post (second hidden) -> logit."""
+
+    def __init__(self, parts: Sequence[int], hidden: Sequence[int]) -> None:
+        """Make the tower.
+
+        Args:
+            parts: widths of the inputs that the first layer reads side by side.
+            hidden: hidden widths, two at least.
+        """
+        super().__init__()
+        self.first = SplitLinear(parts, hidden[0])
+        self.second = nn.Linear(hidden[0], hidden[1])
+        self.later = nn.ModuleList(nn.Linear(below, above) for below, above in pairwise(hidden[1:]))
+        self.out = nn.Linear(hidden[-1], 1)
+
+    def mid(self, parts: Sequence[Tensor]) -> Tensor:
+        """First hidden layer, after its ReLU: float32 ``[R, C, H1]``."""
+        return F.relu(self.first(parts))
+
+    def logit(self, mid_RCH: Tensor, injected_RCH: Tensor | None = None) -> Tensor:
+        """The rest of the tower.
+
+        Args:
+            mid_RCH: float32 ``[R, C, H1]``.
+            injected_RCH: float32 ``[R, C, H2]``, added to the second hidden layer after its
+                ReLU; None for a tower of its own.
+
+        Returns:
+            float32 ``[R, C]``.
+        """
+        hidden: Tensor = F.relu(self.second(mid_RCH))
+        if injected_RCH is not None:
+            hidden = hidden + injected_RCH
+        for layer in self.later:
+            hidden = F.relu(layer(hidden))
+        logit: Tensor = self.out(hidden)
+        return logit.squeeze(-1)
+
+
+class Injection(nn.Module):
+    """W2 ReLU(W1 [h_mid_group; h_mid_ind] + b1) + b2, the group part given (eq. 6).
+
+    ``W1`` over the concatenation is split: ``group_injection = W1g h_mid_group`` comes from the
+    group channel, where it can be cached. ``W2`` starts at zero, so training starts as if there
+    were no injection.
+    """
+
+    def __init__(self, mid: int, hidden: int, post: int) -> None:
+        """Make the layers.
+
+        Args:
+            mid: width of the individual channel's first hidden layer.
+            hidden: width of ``group_injection``.
+            post: width of the individual channel's second hidden layer.
+        """
+        super().__init__()
+        self.individual = nn.Linear(mid, hidden)
+        self.out = ZeroLinear(hidden, post)
+
+    def forward(self, mid_RCH: Tensor, group_injection_RCH: Tensor) -> Tensor:
+        """What is added to the individual channel's second hidden layer.
+
+        Args:
+            mid_RCH: float32 ``[R, C, H1]`` of the individual channel.
+            group_injection_RCH: float32 ``[R, C, injection_hidden]``.
+
+        Returns:
+            float32 ``[R, C, H2]``.
+        """
+        injected: Tensor = self.out(F.relu(self.individual(mid_RCH) + group_injection_RCH))
+        return injected
+
+
+class GroupChannel(nn.Module):
+    """What the semantic group says about a candidate; sees no user id and no context."""
+
+    def __init__(self, widths: Widths, config: NetworkConfig) -> None:
+        """Make the channel from the inputs' widths and the network's sizes."""
+        super().__init__()
+        self.group_id = GroupId(widths.levels, widths.group_code)
+        self.attention = TargetAttention(widths.token, config.attention)
+        parts = [widths.group_code, widths.attributes, *[widths.token] * 3]
+        self.tower = Tower(parts, config.tower)
+        self.injection = nn.Linear(config.tower[0], config.injection_hidden, bias=False)
+
+    def forward(
+        self,
+        group_codes: Tensor,
+        group_attributes: Tensor,
+        group_sequence: Tensor,
+        group_mask: Tensor,
+        candidates: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Score candidates by the group prior.
+
+        The injection reads the mid layer detached: the individual channel's loss never shapes
+        the group channel (model-spec row 10).
+
+        Args:
+            group_codes: float32 ``[R, M, d_e]`` base embeddings (eq. 4).
+            group_attributes: float32 ``[R, A]``.
+            group_sequence: float32 ``[R, L, D]``.
+            group_mask: float32 ``[R, L]``.
+            candidates: float32 ``[R, C, D]``.
+
+        Returns:
+            ``group_logit`` float32 ``[R, C]`` and ``group_injection`` float32
+            ``[R, C, injection_hidden]``, the group part of eq. 6's first layer.
+        """
+        pooled = self.attention(candidates, group_sequence, group_mask)
+        mid = self.tower.mid(
+            [
+                self.group_id(group_codes).unsqueeze(1),
+                group_attributes.unsqueeze(1),
+                candidates,
+                pooled,
+                pooled * candidates,
+            ]
+        )
+        return self.tower.logit(mid), self.injection(mid.detach())
+
+
+class IndividualChannel(nn.Module):
+    """What the user's own features and purchases say about a candidate; without injection, DIN."""
+
+    def __init__(self, widths: Widths, config: NetworkConfig, injected: bool) -> None:
+        """Make the channel.
+
+        Args:
+            widths: widths of the inputs.
+            config: the network's sizes.
+            injected: whether it takes group knowledge (eq. 6).
+        """
+        super().__init__()
+        self.attention = TargetAttention(widths.token, config.attention)
+        self.tower = Tower([widths.user, *[widths.token] * 3], config.tower)
+        mid, post = config.tower[:2]
+        self.injection = Injection(mid, config.injection_hidden, post) if injected else None
+
+    def forward(
+        self,
+        user: Tensor,
+        history: Tensor,
+        history_mask: Tensor,
+        candidates: Tensor,
+        group_injection: Tensor | None = None,
+    ) -> Tensor:
+        """Score candidates for a user.
+
+        Args:
+            user: float32 ``[R, U]``.
+            history: float32 ``[R, L, D]``.
+            history_mask: float32 ``[R, L]``.
+            candidates: float32 ``[R, C, D]``.
+            group_injection: float32 ``[R, C, injection_hidden]``; None without injection.
+
+        Returns:
+            ``individual_logit`` float32 ``[R, C]``.
+        """
+        pooled = self.attention(candidates, history, history_mask)
+        mid = self.tower.mid([user.unsqueeze(1), candidates, pooled, pooled * candidates])
+        if self.injection is None or group_injection is None:
+            return self.tower.logit(mid)
+        return self.tower.logit(mid, self.injection(mid, group_injection))

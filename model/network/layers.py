@@ -1,0 +1,114 @@
+"""Layers that know how they start: tables of rows, zero-initialised heads, split linear layers."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.spec import PAD
+
+ID_STD = 0.01
+FIELD_STD = 0.3
+
+
+class Table(nn.Embedding):
+    """An embedding table whose rows start as N(0, std); row PAD is frozen at zero."""
+
+    def __init__(self, rows: int, width: int, std: float, sparse: bool = False) -> None:
+        """Make a table.
+
+        Args:
+            rows: number of rows, PAD and OOV included.
+            width: columns.
+            std: standard deviation of the initial values.
+            sparse: whether gradients name only the rows used (for tables of ids).
+        """
+        super().__init__(rows, width, padding_idx=PAD, sparse=sparse)
+        self.std = std
+
+
+class CodeTable(nn.Embedding):
+    """A table of group codes: every row is a real code, so none is frozen."""
+
+    std = FIELD_STD
+
+
+class ZeroLinear(nn.Linear):
+    """A linear layer that starts as the constant zero."""
+
+
+class SplitLinear(nn.Module):
+    """A linear layer over a concatenation that is never built: W[a; b] = Wa a + Wb b.
+
+    Parts may differ in their number of candidates (1 or C), so what depends on the request alone
+    is multiplied once per request instead of once per candidate.
+    """
+
+    def __init__(self, parts: Sequence[int], out: int) -> None:
+        """Make the layer.
+
+        Args:
+            parts: width of each part, in order.
+            out: output width.
+        """
+        super().__init__()
+        self.parts = tuple(parts)
+        self.weight = nn.Parameter(torch.zeros(out, sum(self.parts)))
+        self.bias = nn.Parameter(torch.zeros(out))
+
+    def columns(self) -> tuple[Tensor, ...]:
+        """The columns of the weight that belong to each part, float32 ``[out, width]`` each."""
+        return torch.split(self.weight, self.parts, dim=1)
+
+    def forward(self, parts: Sequence[Tensor]) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            parts: float32 tensors ``[..., width]`` whose leading axes broadcast.
+
+        Returns:
+            float32 ``[..., out]``, equal to the layer over the concatenated parts.
+        """
+        weights = self.columns()
+        total = F.linear(parts[0], weights[0], self.bias)
+        for part, weight in zip(parts[1:], weights[1:], strict=True):
+            total = total + F.linear(part, weight)
+        return total
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Set every parameter from the seed and its own name (model-spec 1.3).
+
+    A parameter's values do not depend on which other parameters exist, so two models of one seed
+    start with byte-equal values wherever their parameters share name and shape.
+
+    Args:
+        model: the model to set in place.
+        seed: any integer.
+    """
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            _start(module, _generator(seed, name))
+
+
+def _start(module: nn.Module, generator: torch.Generator) -> None:
+    match module:
+        case Table():
+            module.weight.normal_(0.0, module.std, generator=generator)
+            module.weight[PAD] = 0.0
+        case CodeTable():
+            module.weight.normal_(0.0, module.std, generator=generator)
+        case ZeroLinear():
+            module.weight.zero_()
+            module.bias.zero_()
+        case nn.Linear() | SplitLinear():
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)

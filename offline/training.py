@@ -1,0 +1,276 @@
+"""Training: Adagrad over shuffled epochs, deterministic by seed, killed and resumed at will."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.losses import cross_entropy, total
+from model.network.batch import Rows, Split
+from model.network.contract import ConversionModel
+from model.network.prediction import predict
+from offline.checkpoints import Checkpoints
+from offline.progress import track
+
+Validate = Callable[[NDArray[np.float32], Split], float]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained; the same for every model (model-spec 1.4)."""
+
+    epochs: int = 1
+    """Passes over the training rows, each in an order of its own."""
+    batch_rows: int = 1024
+    """Rows per step."""
+    rate_start: float = 0.01
+    """Adagrad's learning rate at the first step."""
+    rate_end: float = 0.001
+    """The rate at the last step; linear in between."""
+    warmup_steps: int = 100
+    """Steps over which the rate rises to its line: with an accumulator of 0 the first update of
+    every coordinate is a full step."""
+    clip_norm: float = 5.0
+    """Largest global norm of the gradient of everything but the sparse id tables."""
+    unknown_share: float = 0.02
+    """Share of rows whose user is hidden, so that an unknown user's inputs are trained."""
+    patience: int = 1
+    """Epochs without a better validation score after which training stops."""
+    seed: int = 0
+    """Decides orders and hidden users; the model's own seed decides its start."""
+    threads: int = 2
+    """Threads of torch; equal bytes need equal threads."""
+    checkpoint_steps: int = 500
+    """Steps between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the rows did."""
+
+    loss: float
+    """Mean training loss (eq. 11)."""
+    validation: float | None
+    """Validation score, higher is better; None without validation rows."""
+    diagnostics: Mapping[str, float]
+    """Means over batches of the further losses and diagnostics."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run did; the model holds the best epoch's parameters."""
+
+    steps: int
+    """Optimiser steps done, resumed ones included."""
+    best_epoch: int
+    """Number of the epoch kept, from 0."""
+    epochs: tuple[Epoch, ...]
+    """One entry per epoch done."""
+    rows_per_s: float
+    """Training rows per second since this process began or resumed."""
+
+
+@dataclass
+class _State:
+    """Where a run stands; everything but the parameters and the accumulators."""
+
+    step: int = 0
+    best: float = -float("inf")
+    best_epoch: int = 0
+    epochs: list[Epoch] = field(default_factory=list)
+    sums: dict[str, tuple[float, int]] = field(default_factory=dict)
+    finished: bool = False
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        for name, tensor in values.items():
+            value = float(tensor.detach())
+            if not math.isnan(value):
+                total_so_far, count = self.sums.get(name, (0.0, 0))
+                self.sums[name] = (total_so_far + value, count + 1)
+
+    def close_epoch(self, validation: float | None, patience: int) -> bool:
+        """Record an epoch; returns whether it is the best so far."""
+        means = {name: value / count for name, (value, count) in self.sums.items()}
+        self.epochs.append(Epoch(means.pop("loss"), validation, means))
+        self.sums = {}
+        number = len(self.epochs) - 1
+        better = validation is None or validation > self.best
+        if better:
+            self.best, self.best_epoch = validation or 0.0, number
+        self.finished = number - self.best_epoch >= patience
+        return better
+
+
+def train(
+    model: ConversionModel,
+    rows: Split,
+    config: TrainConfig,
+    folder: Path,
+    validation: Split | None = None,
+    validate: Validate | None = None,
+) -> TrainResult:
+    """Train a model in place, or resume its training.
+
+    Two runs of one model, split, config and machine give equal bytes.
+
+    Args:
+        model: a model fresh from its seed; its parameters are replaced when a checkpoint exists.
+        rows: the training rows.
+        config: how to train.
+        folder: where checkpoints lie; one folder per run.
+        validation: rows that choose the epoch; None keeps the last epoch.
+        validate: the score of (logits ``[N]``, split), higher is better: GAUC of low-activity
+            users everywhere (benchmarks section 0). Needed with ``validation``.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ValueError: when there are no rows, when one of ``validation`` and ``validate`` is
+            missing, or when the folder holds another run's checkpoint.
+        FloatingPointError: when the loss is not finite.
+    """
+    if not len(rows) or (validation is None) != (validate is None):
+        raise ValueError(
+            f"{len(rows)} training rows, validation {validation is not None}, validate "
+            f"{validate is not None}: expected rows, and both of the latter or neither"
+        )
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.sparse.check_sparse_tensor_invariants.disable()
+    run = _Run(model, rows, config, Checkpoints(folder))
+    started, first = time.perf_counter(), run.state.step
+    while len(run.state.epochs) < config.epochs and not run.state.finished:
+        run.epoch()
+        score = None
+        if validation is not None and validate is not None:
+            score = validate(predict(model, validation).logit, validation)
+        run.close_epoch(score)
+    done = (run.state.step - first) * config.batch_rows
+    return run.result(done / max(time.perf_counter() - started, 1e-9))
+
+
+class _Run:
+    """One run's model, optimiser and state."""
+
+    def __init__(
+        self, model: ConversionModel, rows: Split, config: TrainConfig, checkpoints: Checkpoints
+    ) -> None:
+        self.model, self.rows, self.config, self.checkpoints = model, rows, config, checkpoints
+        self.optimiser = torch.optim.Adagrad(model.parameters(), lr=config.rate_start, eps=1e-10)
+        self.dense = _dense_parameters(model)
+        self.epoch_steps = -(-len(rows) // config.batch_rows)
+        self.total_steps = self.epoch_steps * config.epochs
+        self.state = _State()
+        self._resume()
+
+    def epoch(self) -> None:
+        """Do what is left of the current epoch."""
+        number = len(self.state.epochs)
+        self.model.train()
+        done = self.state.step - number * self.epoch_steps
+        batches = list(self._batches(number))[done:]
+        for rows, unknown in track(batches, f"epoch {number + 1}/{self.config.epochs}"):
+            self._step(rows, unknown)
+            if self.state.step % self.config.checkpoint_steps == 0:
+                self._save()
+
+    def close_epoch(self, score: float | None) -> None:
+        """Record the epoch, keep its parameters if it is the best, write a checkpoint."""
+        if self.state.close_epoch(score, self.config.patience):
+            self.checkpoints.save_best(_parameters(self.model))
+        self._save()
+
+    def result(self, rows_per_s: float) -> TrainResult:
+        """Load the best parameters and say what was done."""
+        _load(self.model, self.checkpoints.load_best())
+        state = self.state
+        return TrainResult(state.step, state.best_epoch, tuple(state.epochs), rows_per_s)
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Rows, NDArray[np.bool_]]]:
+        """Rows and hidden users of each step; a function of seed and epoch alone."""
+        rng = np.random.default_rng([self.config.seed, epoch])
+        order = rng.permutation(len(self.rows))
+        unknown = rng.random(len(self.rows)) < self.config.unknown_share
+        size = self.config.batch_rows
+        for start in range(0, len(order), size):
+            yield order[start : start + size], unknown[start : start + size]
+
+    def _step(self, rows: Rows, unknown: NDArray[np.bool_]) -> None:
+        batch = self.rows.batch(rows).with_unknown_users(unknown)
+        output = self.model(batch)
+        weights = self.model.aux_weights(self.state.step / self.total_steps)
+        prediction = cross_entropy(output.logit, batch.label, batch.candidate_mask)
+        loss = total(prediction, output.aux, weights)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"loss {loss.item()} at step {self.state.step}: expected a finite number; look "
+                "for NaN in continuous fields, or lower rate_start"
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.dense, self.config.clip_norm)
+        self.optimiser.param_groups[0]["lr"] = self._rate()
+        self.optimiser.step()
+        self.state.add({"loss": loss, **output.aux, **output.diagnostics})
+        self.state.step += 1
+
+    def _rate(self) -> float:
+        """Learning rate of the current step: warm-up times linear decay (model-spec 1.4)."""
+        config, step = self.config, self.state.step
+        done = step / max(self.total_steps - 1, 1)
+        line = config.rate_start + (config.rate_end - config.rate_start) * done
+        return line * min(1.0, (step + 1) / max(config.warmup_steps, 1))
+
+    def _identity(self) -> str:
+        """What a checkpoint must share with the run that resumes it."""
+        shapes = {name: list(value.shape) for name, value in self.model.named_parameters()}
+        return json.dumps({"config": asdict(self.config), "rows": len(self.rows), "model": shapes})
+
+    def _save(self) -> None:
+        accumulators = {
+            name: self.optimiser.state[value]["sum"].numpy()
+            for name, value in self.model.named_parameters()
+        }
+        self.checkpoints.save(
+            self._identity(), json.dumps(asdict(self.state)), _parameters(self.model), accumulators
+        )
+
+    def _resume(self) -> None:
+        saved = self.checkpoints.load(self._identity())
+        if saved is None:
+            return
+        _load(self.model, saved.parameters)
+        with torch.no_grad():
+            for name, value in self.model.named_parameters():
+                state = self.optimiser.state[value]
+                state["sum"].copy_(torch.from_numpy(saved.accumulators[name]))
+        fields = json.loads(saved.state)
+        fields["epochs"] = [Epoch(**epoch) for epoch in fields["epochs"]]
+        self.state = _State(**fields)
+
+
+def _dense_parameters(model: nn.Module) -> list[nn.Parameter]:
+    sparse = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding) and module.sparse
+    }
+    return [value for value in model.parameters() if id(value) not in sparse]
+
+
+def _parameters(model: nn.Module) -> dict[str, NDArray[np.float32]]:
+    return {name: value.detach().numpy() for name, value in model.named_parameters()}
+
+
+def _load(model: nn.Module, parameters: Mapping[str, NDArray[np.float32]]) -> None:
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(torch.from_numpy(parameters[name]))
