@@ -1,0 +1,1 @@
+"""Measurements: load against a running service, and benches of single parts."""
