@@ -260,8 +260,9 @@ def _ranks(score: Floats, group: Ints) -> Doubles:
     run = np.cumsum(fresh) - 1
     starts = np.flatnonzero(fresh)
     ends = np.append(starts[1:], len(score))
-    ranks: Doubles = (starts + 1 + ends) / 2
-    return ranks[run]
+    means: Doubles = (starts + 1 + ends) / 2
+    ranks: Doubles = means[run]
+    return ranks
 
 
 def _mean(values: Floats) -> float:

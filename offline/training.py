@@ -144,7 +144,6 @@ def train(
         )
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
-    torch.sparse.check_sparse_tensor_invariants.disable()
     run = _Run(model, rows, config, Checkpoints(folder))
     started, first = time.perf_counter(), run.state.step
     while len(run.state.epochs) < config.epochs and not run.state.finished:

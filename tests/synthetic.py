@@ -12,6 +12,7 @@ from model.network.tables import Lookups
 from model.spec import (
     AGE_BUCKETS,
     FIRST_CODE,
+    OOV,
     ContinuousField,
     DiscreteField,
     FeatureSpec,
@@ -106,7 +107,11 @@ def world(
         row_level=rng.integers(1, 6, rows).astype(np.int8),
         row_low=rng.random(rows) < 0.5,
     )
-    lookups = Lookups.count(spec, catalogue, users.user_row[row_context], row_item)
+    rare = rng.random(items + FIRST_CODE) < 0.1
+    id_row = np.where(
+        rare & (np.arange(items + FIRST_CODE) >= FIRST_CODE), OOV, np.arange(items + FIRST_CODE)
+    )
+    lookups = Lookups.of(spec, catalogue, id_row, split)
     return World(spec, lookups, split)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,10 @@ class SplitLinear(nn.Module):
 
     def columns(self) -> tuple[Tensor, ...]:
         """The columns of the weight that belong to each part, float32 ``[out, width]`` each."""
-        return torch.split(self.weight, self.parts, dim=1)
+        ends = accumulate(self.parts)
+        return tuple(
+            self.weight[:, end - width : end] for end, width in zip(ends, self.parts, strict=True)
+        )
 
     def forward(self, parts: Sequence[Tensor]) -> Tensor:
         """Apply the layer.
