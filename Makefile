@@ -19,8 +19,9 @@ READY := $(VENV)/.installed
 FIGURES := $(BIN)/python -c 'import json, sys; print(json.dumps(json.load(open(sys.argv[1]))))'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-# $(call step,what it does,command): says what it does and how long it took.
-step = @start=$$SECONDS; echo "==> $(1)"; $(2); echo "    done in $$((SECONDS - start)) s"
+# $(call step,what it does,command): says what it does and how long it took; fails as it fails.
+step = @start=$$SECONDS; echo "==> $(1)"; { $(2); } || exit $$?; \
+  echo "    done in $$((SECONDS - start)) s"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
@@ -52,7 +53,7 @@ fast: $(READY) ## The quick tests: units and equations
 
 lint: $(READY) ## Style, layers, and generated code against its schema
 	$(call step,ruff,$(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet)
-	$(call step,layers,$(BIN)/lint-imports --no-logo)
+	$(call step,layers,out=$$($(BIN)/lint-imports --no-logo 2>&1) || (echo "$$out"; exit 1))
 	$(call step,generated code,$(BIN)/python -m tools.proto --check)
 
 types: $(READY)

@@ -41,7 +41,7 @@ def test_every_word_runs_from_the_projects_own_environment(word: str) -> None:
         ["make", "-n", word], cwd=ROOT, capture_output=True, text=True, check=True
     )
     started = re.findall(
-        r"(?:^|; |&& )(\S*(?:pytest|mypy|ruff|choirrec-\w+|python3?)) ", plan.stdout
+        r"(?m)(?:^|[;&{(])\s*(\S*(?:pytest|mypy|ruff|choirrec-\w+|python3?)) ", plan.stdout
     )
     assert started
     assert all(program.startswith((".venv/bin/", "python3")) for program in started)
@@ -58,6 +58,17 @@ def test_unknown_bench_names_the_known_ones() -> None:
     )
     assert made.returncode == 2
     assert "there is no loadtests/bench_nonsense.py" in made.stdout + made.stderr
+
+
+@pytest.mark.parametrize("command", ["false", "false && true", "true && false"])
+def test_failing_step_fails_its_word(command: str) -> None:
+    """No check passes because a later one did."""
+    probe = f"probe: ; $(call step,probing,{command})"
+    made = subprocess.run(
+        ["make", "--eval", probe, "probe"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 2
+    assert "done in" not in made.stdout
 
 
 def test_every_requirement_is_pinned_inside_its_bounds() -> None:
