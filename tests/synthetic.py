@@ -12,7 +12,6 @@ from model.network.tables import Lookups
 from model.spec import (
     AGE_BUCKETS,
     FIRST_CODE,
-    OOV,
     ContinuousField,
     DiscreteField,
     FeatureSpec,
@@ -107,11 +106,7 @@ def world(
         row_level=rng.integers(1, 6, rows).astype(np.int8),
         row_low=rng.random(rows) < 0.5,
     )
-    rare = rng.random(items + FIRST_CODE) < 0.1
-    id_row = np.where(
-        rare & (np.arange(items + FIRST_CODE) >= FIRST_CODE), OOV, np.arange(items + FIRST_CODE)
-    )
-    lookups = Lookups.of(spec, catalogue, id_row, split)
+    lookups = Lookups.count(spec, catalogue, users.user_row[row_context], row_item)
     return World(spec, lookups, split)
 
 

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.assembly import Catalogue
-from model.network.batch import Batch, Split
+from model.network.batch import Batch
 from model.network.config import NetworkConfig, widths
 from model.network.layers import FIELD_STD, ID_STD, Table
 from model.spec import AGE_BUCKETS, FIRST_CODE, OOV, PAD, DiscreteField, FeatureSpec
+
+MIN_ITEM_ROWS = 3
 
 Ids = NDArray[np.int64]
 Inputs = dict[str, Tensor]
@@ -30,27 +32,37 @@ class Lookups:
     """int64 ``[user_rows]``: the same for users."""
 
     @classmethod
-    def of(
-        cls, spec: FeatureSpec, catalogue: Catalogue, item_id_row: Ids, train: Split
+    def count(
+        cls, spec: FeatureSpec, catalogue: Catalogue, user_rows: Ids, item_rows: Ids
     ) -> "Lookups":
-        """Lookups for training on a split.
+        """Find the rare ids by counting occurrences in training.
 
         Args:
             spec: the feature spec.
             catalogue: I items.
-            item_id_row: int64 ``[I + 2]``: an item's id row, OOV where it is too rare to learn.
-            train: the training rows; users with fewer than ``min_user_rows`` of them are rare.
+            user_rows: int64, any shape: the user row of every training row.
+            item_rows: int64, any shape: the catalogue row of every occurrence of an item, as a
+                candidate or in a history.
 
         Returns:
-            The lookups. The fields of an unknown item count as missing: their own
-            out-of-vocabulary rows never occur in training.
+            The lookups: ids with fewer than ``min_user_rows`` (users) or ``MIN_ITEM_ROWS``
+            (items) occurrences lead to OOV. The fields of an unknown item count as missing:
+            their own out-of-vocabulary rows never occur in training.
         """
-        codes = np.zeros((len(item_id_row), len(spec.item_fields)), np.int64)
+        items = len(catalogue.keys) + FIRST_CODE
+        codes = np.zeros((items, len(spec.item_fields)), np.int64)
         codes[FIRST_CODE:] = catalogue.codes
-        rows = np.bincount(train.users.user_row[train.row_context], minlength=spec.user_rows)
-        kept = rows >= spec.min_user_rows
-        kept[PAD] = True
-        return cls(codes, item_id_row, np.where(kept, np.arange(spec.user_rows), OOV))
+        return cls(
+            item_codes=codes,
+            item_id_row=_frequent(item_rows, items, MIN_ITEM_ROWS),
+            user_id_row=_frequent(user_rows, spec.user_rows, spec.min_user_rows),
+        )
+
+
+def _frequent(rows: Ids, size: int, minimum: int) -> Ids:
+    kept = np.bincount(rows.ravel(), minlength=size) >= minimum
+    kept[PAD] = True
+    return np.where(kept, np.arange(size), OOV)
 
 
 class EmbeddingTables(nn.Module):
