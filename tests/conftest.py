@@ -4,8 +4,13 @@ import os
 import re
 
 import pytest
+from hypothesis import settings
 
 from tests import programs
+
+# A shared machine may stall any example: slowness is measured elsewhere, not by deadlines.
+settings.register_profile("choirrec", deadline=None)
+settings.load_profile("choirrec")
 
 MISSING = "needs the system program "
 
