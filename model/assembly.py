@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.records import GroupRecord, Keys, Times, UserRecord
+from model.records import GroupRecord, ItemRecord, Keys, Times, UserRecord
 from model.spec import (
     FIRST_CODE,
     OOV,
     PAD,
+    DiscreteField,
     FeatureSpec,
     age_buckets,
     user_row,
@@ -213,19 +214,43 @@ def standardise(spec: FeatureSpec, values_RF: Floats) -> Floats:
     return np.concatenate([scaled, missing], axis=1).astype(np.float32)
 
 
-def misfit(spec: FeatureSpec, record: UserRecord | GroupRecord) -> str | None:
-    """Why a decoded record cannot belong to this spec, or None when its shapes fit."""
-    if len(record.attributes) != len(spec.attributes):
-        return f"{len(record.attributes)} attributes, expected {len(spec.attributes)}"
-    if len(record.continuous) != len(spec.continuous):
-        return f"{len(record.continuous)} continuous fields, expected {len(spec.continuous)}"
-    if isinstance(record, UserRecord):
-        if len(record.purchase_items) != len(record.purchase_times):
-            return "purchase items and times differ in length"
-        if len(record.group_id) != spec.levels or record.prefix_depth > spec.levels:
-            return f"a group id of {len(record.group_id)} levels, expected {spec.levels}"
-        return None
+def misfit(spec: FeatureSpec, record: UserRecord | GroupRecord | ItemRecord) -> str | None:
+    """Why a decoded record cannot belong to this spec, or None when shapes and values fit."""
+    if isinstance(record, ItemRecord):
+        return _codes_misfit("item fields", record.codes, spec.item_fields)
+    if len(record.continuous) != len(spec.continuous) or np.isinf(record.continuous).any():
+        return (
+            f"continuous fields {record.continuous}, expected {len(spec.continuous)} finite or NaN"
+        )
+    columns = (
+        _user_misfit(spec, record) if isinstance(record, UserRecord) else _group_misfit(record)
+    )
+    return columns or _codes_misfit("attributes", record.attributes, spec.attributes)
+
+
+def _user_misfit(spec: FeatureSpec, record: UserRecord) -> str | None:
+    if len(record.purchase_items) != len(record.purchase_times):
+        return "purchase items and times differ in length"
+    codes = record.group_id.tolist()
+    within = all(0 <= code <= spec.codes_per_level for code in codes)
+    if len(codes) != spec.levels or record.prefix_depth > spec.levels or not within:
+        return f"group id {codes}, expected {spec.levels} codes of 0..{spec.codes_per_level}"
+    counts = (record.window_purchases, record.window_clicks, record.window_active_days)
+    return None if min(counts) >= 0 else f"activity counts {counts}, expected none below 0"
+
+
+def _group_misfit(record: GroupRecord) -> str | None:
     return None if len(record.items) == len(record.times) else "items and times differ in length"
+
+
+def _codes_misfit(
+    name: str, codes: NDArray[np.int32], fields: Sequence[DiscreteField]
+) -> str | None:
+    if len(codes) != len(fields):
+        return f"{len(codes)} {name}, expected {len(fields)}"
+    pairs = zip(codes.tolist(), fields, strict=True)
+    outside = [field.name for code, field in pairs if not 0 <= code < field.size]
+    return f"{name} {outside} have codes outside their vocabularies" if outside else None
 
 
 def _row_of(spec: FeatureSpec, record: UserRecord) -> int:

@@ -131,6 +131,13 @@ def decode_user(blob: bytes, user_id: str) -> UserRecord:
         CorruptRecord: when the bytes are damaged, of another kind or of another user.
     """
     envelope = _open(blob, pb.KIND_USER, user_id)
+    try:
+        return _user(envelope, user_id)
+    except (DecodeError, ValueError) as error:
+        raise CorruptRecord(f"record of {user_id!r}: malformed columns ({error})") from error
+
+
+def _user(envelope: pb.Record, user_id: str) -> UserRecord:
     user = pb.UserFeatures.FromString(envelope.features)
     total, purchases, clicks, days = _unpack(user.counts, "<i8").tolist()
     items, times = _unpack(user.purchase_items, "<u8"), _unpack(user.purchase_times, "<i8")
@@ -153,6 +160,13 @@ def decode_user(blob: bytes, user_id: str) -> UserRecord:
 def decode_group(blob: bytes, prefix: tuple[int, ...]) -> GroupRecord:
     """Decode the record of a prefix group; errors as ``decode_user``."""
     envelope = _open(blob, pb.KIND_GROUP, prefix_name(prefix))
+    try:
+        return _group(envelope, prefix)
+    except (DecodeError, ValueError) as error:
+        raise CorruptRecord(f"record of group {prefix}: malformed columns ({error})") from error
+
+
+def _group(envelope: pb.Record, prefix: tuple[int, ...]) -> GroupRecord:
     group = pb.GroupFeatures.FromString(envelope.features)
     items, times = _unpack(group.items, "<u8"), _unpack(group.times, "<i8")
     return GroupRecord(
@@ -169,7 +183,10 @@ def decode_group(blob: bytes, prefix: tuple[int, ...]) -> GroupRecord:
 def decode_item(blob: bytes, item_id: str) -> ItemRecord:
     """Decode the record of a new item; errors as ``decode_user``."""
     envelope = _open(blob, pb.KIND_ITEM, item_id)
-    codes = _unpack(pb.ItemFeatures.FromString(envelope.features).codes, "<i4")
+    try:
+        codes = _unpack(pb.ItemFeatures.FromString(envelope.features).codes, "<i4")
+    except (DecodeError, ValueError) as error:
+        raise CorruptRecord(f"record of {item_id!r}: malformed columns ({error})") from error
     return ItemRecord(item_id=item_id, written_at_s=envelope.written_at, codes=codes)
 
 
