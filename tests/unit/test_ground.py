@@ -47,6 +47,13 @@ def test_every_word_runs_from_the_projects_own_environment(word: str) -> None:
     assert all(program.startswith((".venv/bin/", "python3")) for program in started)
 
 
+def test_final_check_is_a_program() -> None:
+    """The final check can be started as it stands, and its shell reads it to the end."""
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
 def test_unknown_bench_names_the_known_ones() -> None:
     """A mistyped measurement ends at once and says what there is."""
     made = subprocess.run(

@@ -15,6 +15,8 @@ import jsonschema
 import pytest
 import yaml
 
+from service.settings import PREFIX, Settings, read_settings
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 BUILD, SERVING = re.split(r"(?m)^FROM ", DOCKERFILE)[1:]
@@ -110,6 +112,16 @@ def test_compose_schema_catches_a_misspelt_word() -> None:
 def test_compose_brings_the_four_parts() -> None:
     """One command brings the service with its records, figures and pictures."""
     assert set(COMPOSE["services"]) == {"redis", "service", "prometheus", "grafana"}
+
+
+def test_compose_settings_are_the_services_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable the compose file sets is one that the service reads and accepts."""
+    environment = COMPOSE["services"]["service"]["environment"]
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    assert set(environment) <= known
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert read_settings().repository == "/repository"
 
 
 def test_compose_mounts_only_what_exists() -> None:
