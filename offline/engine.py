@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import ibis
 import pyarrow as pa
@@ -13,6 +14,14 @@ from duckdb import Error as DuckDBError
 from ibis.backends.duckdb import Backend
 
 ROW_GROUP_ROWS = 131_072
+CSV_DIALECT: Final = {
+    "header": True,
+    "delim": ",",
+    "quote": '"',
+    "escape": '"',
+    "skip": 0,
+    "strict_mode": True,
+}
 
 
 class EngineError(Exception):
@@ -52,13 +61,15 @@ class Engine:
             return self._backend.read_parquet(str(path))
 
     def read_csv(self, path: Path) -> ibis.Table:
-        """A CSV file with a header line as a table of text columns; empty cells are null.
+        """A CSV file as a table of text columns; empty cells are null.
+
+        The dialect is not guessed: UTF-8, commas, a header line, double quotes doubled within.
 
         Raises:
             EngineError: when the file is absent, not UTF-8, or has ragged lines.
         """
-        with _explained(f"cannot read {path} as CSV in UTF-8 with a header line"):
-            return self._backend.read_csv(str(path), header=True, all_varchar=True)
+        with _explained(f"cannot read {path} as CSV (UTF-8, commas, a header line)"):
+            return self._backend.read_csv(str(path), all_varchar=True, **CSV_DIALECT)
 
     def arrow(self, expression: ibis.Table) -> pa.Table:
         """Run an expression and return its rows.

@@ -111,10 +111,8 @@ class DatasetSchema:
         increasing = increasing and [type(days) for days in windows] == [int] * 3
         _require(increasing, "profile_windows_days", windows, "three increasing numbers of days")
         _require(len(self.categories) > 0, "categories", self.categories, "one level at least")
-        for names in (self.discrete + self.continuous, self.categories + self.side):
-            _require(len(set(names)) == len(names), "columns", names, "names used once")
-            clash = [name for name in names if name in _OWN_COLUMNS or not name]
-            _require(not clash, "columns", clash, f"names other than {', '.join(_OWN_COLUMNS)}")
+        check_names(self.discrete + self.continuous)
+        check_names(self.categories + self.side)
 
     def columns(self) -> Mapping[str, pa.Schema]:
         """Arrow schema of each table, by the table's name."""
@@ -161,8 +159,21 @@ class DatasetSchema:
             split = {name: datetime.fromisoformat(at) for name, at in values["split"].items()}
             lists = {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
             return cls(**(values | lists | {"split": Split(**split)}))
-        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except ConfigError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{SCHEMA_FILE} is no dataset schema: {error}") from error
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that the columns of one table cannot have.
+
+    Raises:
+        ConfigError: when a name is empty, used twice or taken by a column of another meaning.
+    """
+    _require(len(set(names)) == len(names), "columns", names, "names used once")
+    clash = [name for name in names if not name or name in _OWN_COLUMNS]
+    _require(not clash, "columns", clash, f"names other than {', '.join(_OWN_COLUMNS)}")
 
 
 def _typed(names: tuple[str, ...], kind: pa.DataType) -> "list[pa.Field[Any]]":
@@ -301,8 +312,14 @@ def _row_problems(tables: CanonicalTables, engine: Engine) -> list[Problem]:
 
 def _column_problems(tables: CanonicalTables) -> Iterator[Problem]:
     for name, expected in tables.schema.columns().items():
-        present = pq.read_schema(tables.path(name))
-        yield from _differences(f"{name}.parquet", present, expected)
+        yield from _differences(f"{name}.parquet", _present(tables.path(name)), expected)
+
+
+def _present(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except pa.ArrowInvalid as error:
+        raise ConfigError(f"{path} is no Parquet file: {error}") from error
 
 
 def _differences(file: str, present: pa.Schema, expected: pa.Schema) -> Iterator[Problem]:
