@@ -18,21 +18,30 @@ from model.records import (
 
 
 @dataclass(frozen=True, eq=False)
-class Golden:
-    """One request with its records and the logits that training computed for it.
-
-    A loaded version must reproduce these on the machine that serves it, within the manifest's
-    tolerance of its provider, before it may answer anybody.
-    """
+class GoldenRequest:
+    """One request with the records that answer it."""
 
     user: UserRecord | None
     """None: an unknown user."""
     group: GroupRecord
     group_as_of_s: int
+    """The generation's moment, from which the ages of the group sequence count."""
     request_time_s: int
     hour: int
+    """0 to 23."""
     weekday: int
+    """0 (Monday) to 6."""
     item_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Golden(GoldenRequest):
+    """A request and the logits that training computed for it.
+
+    A loaded version must reproduce these on the machine that serves it, within the manifest's
+    tolerance of its provider, before it may answer anybody.
+    """
+
     individual_logits: tuple[float, ...]
     group_logits: tuple[float, ...]
     alpha_fusion: float

@@ -1,0 +1,83 @@
+"""The model card: what a bundle is, for the person who decides whether it may serve."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+LEVELS = 5
+INTENDED = """\
+Estimates the probability that a click on an item becomes a purchase, for one user and many
+candidate items at a time. The group channel answers for users whose own history says little.
+It ranks candidates; it is not made to set prices, to decide on credit or eligibility, or to infer
+traits of a person."""
+LIMITS = """\
+- Trained on clicks (or exposures, where the data holds no clicks): it says nothing about items
+  that were never shown.
+- A user's semantic group comes from attributes, purchases and queries. Where attributes carry a
+  social bias, groups carry it on; compare the metrics by activity level, and by attribute where
+  the law asks for it.
+- Scores are probabilities only as far as the calibration column (predicted over observed) is
+  near 1.
+- Figures below are of one data set and one seed: differences in the third decimal are noise until
+  several seeds agree."""
+
+
+def model_card(
+    model_version: int, lineage: Mapping[str, Any], metrics: Mapping[str, Any], parity: float
+) -> str:
+    """Write the card; every figure comes from the arguments.
+
+    Args:
+        model_version: the bundle's version.
+        lineage: where it comes from; ``provenance`` is quoted, the rest is listed.
+        metrics: figures by name, ``<metric>_low``, ``_overall`` and ``_levels`` (five values).
+        parity: largest relative difference between training's logits and the graphs'.
+
+    Returns:
+        Markdown.
+    """
+    listed = {name: value for name, value in lineage.items() if name != "provenance"}
+    return "\n".join(
+        [
+            f"# ChoirRec, model version {model_version}",
+            "",
+            "## What it is for",
+            INTENDED,
+            "",
+            "## Data",
+            str(lineage.get("provenance", "No provenance was given.")),
+            "",
+            "## Figures",
+            *_table(metrics),
+            "",
+            f"Network and exported graphs differ by {parity:.2e} of max(1, |logit|) at most.",
+            "",
+            "## Limits",
+            LIMITS,
+            "",
+            "## Lineage",
+            "```json",
+            json.dumps(listed, indent=1, sort_keys=True, default=str),
+            "```",
+            "",
+        ]
+    )
+
+
+def _table(metrics: Mapping[str, Any]) -> list[str]:
+    names = sorted({name.removesuffix("_low") for name in metrics if name.endswith("_low")})
+    if not names:
+        return ["No figures were given."]
+    heads = ["metric", "low-activity", "overall", *[f"level {n}" for n in range(1, LEVELS + 1)]]
+    lines = [heads, ["---"] * len(heads)]
+    for name in names:
+        levels = metrics.get(f"{name}_levels") or [None] * LEVELS
+        figures = [metrics.get(f"{name}_low"), metrics.get(f"{name}_overall"), *levels]
+        lines.append([name, *map(_figure, figures)])
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"

@@ -1,0 +1,70 @@
+"""ONNX: the serving graphs of a trained network, serialised."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+import torch
+from torch.export import Dim
+
+from model.network.serving import CANDIDATES, REQUESTS, Graph
+
+OPSET = 20
+
+
+def to_onnx(graph: Graph) -> bytes:
+    """One graph as ONNX: free axes R and C, nothing but the graph inside, equal bytes every time.
+
+    Args:
+        graph: a module and the names and axes of its inputs.
+
+    Returns:
+        The serialised model, checked.
+    """
+    free = {axis: Dim(axis) for axis in (REQUESTS, CANDIDATES)}
+    shapes = tuple(
+        {axis: free[name] for axis, name in enumerate(axes) if isinstance(name, str)}
+        for axes in graph.inputs.values()
+    )
+    with _quiet(), torch.no_grad():
+        program: Any = torch.onnx.export(
+            graph.module,
+            graph.example(requests=2, candidates=3),
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    return _bare(program.model_proto, graph.name).SerializeToString(deterministic=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what the exporter says of its internals, and of axes that share a name by intent."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _bare(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """The graph without what the exporter tells of the machine and the code it ran on."""
+    model.graph.name = name
+    model.producer_name, model.producer_version, model.doc_string = "choirrec", "", ""
+    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        part.ClearField("doc_string")
+    model.graph.ClearField("value_info")
+    onnx.checker.check_model(model, full_check=True)
+    return model
