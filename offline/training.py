@@ -144,6 +144,8 @@ def train(
         )
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
+    # Says so, because torch warns when nobody chose: Adagrad's sparse tensors are valid anyway.
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
     run = _Run(model, rows, config, Checkpoints(folder))
     started, first = time.perf_counter(), run.state.step
     while len(run.state.epochs) < config.epochs and not run.state.finished:
