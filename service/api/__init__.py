@@ -1,0 +1,1 @@
+"""The faces of the service over HTTP: the scoring route, the status routes, the admin app."""

@@ -1,0 +1,1 @@
+"""What answers rest on: records fetched within a deadline, group priors, and the ladder."""

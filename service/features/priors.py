@@ -1,0 +1,86 @@
+"""Group priors in the process: decoded, embedded, and kept for one bundle and generation."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from model.assembly import group_arrays
+from model.bundle import Bundle
+from model.generation import Generation
+from model.records import GroupRecord
+from model.tables import Inputs
+
+GLOBAL = ()
+"""The prefix of the global prior."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """A group prior as the graphs take it, R = 1."""
+
+    prefix: tuple[int, ...]
+    inputs: Inputs
+    """The inputs of ``model.tables.GROUP_INPUTS``."""
+    from_snapshot: bool
+
+
+class Priors:
+    """The priors of one generation, at most so many; the least recently used goes first.
+
+    What is kept is a pure function of bundle, generation and prefix, so it never grows stale.
+    The global prior is never dropped.
+    """
+
+    def __init__(self, bundle: Bundle, generation: Generation | None, entries: int) -> None:
+        """Keep nothing yet.
+
+        Args:
+            bundle: the bundle that reads the records.
+            generation: whose records these are; None: only the bundle's snapshot is at hand.
+            entries: priors kept at most, the global one apart.
+        """
+        self._bundle = bundle
+        self._generation = generation
+        self._entries = entries
+        self._kept: OrderedDict[tuple[int, ...], Prior] = OrderedDict()
+        self._global: Prior | None = None
+        self._snapshot: dict[tuple[int, ...], Prior] = {}
+
+    def get(self, prefix: tuple[int, ...]) -> Prior | None:
+        """The generation's prior of a prefix, if it was read before."""
+        if prefix == GLOBAL:
+            return self._global
+        prior = self._kept.get(prefix)
+        if prior is not None:
+            self._kept.move_to_end(prefix)
+        return prior
+
+    def add(self, record: GroupRecord) -> Prior:
+        """Keep a record of the generation.
+
+        Raises:
+            ValueError: when there is no generation.
+        """
+        if self._generation is None:
+            raise ValueError("without a generation only the snapshot's priors can be used")
+        prior = self._prior(record, self._generation.as_of_s, from_snapshot=False)
+        if record.prefix == GLOBAL:
+            self._global = prior
+            return prior
+        self._kept[record.prefix] = prior
+        if len(self._kept) > self._entries:
+            self._kept.popitem(last=False)
+        return prior
+
+    def snapshot(self, prefix: tuple[int, ...]) -> Prior:
+        """The bundle's own prior: of level 1 when it holds the prefix's, else the global one."""
+        records = self._bundle.prior_snapshot.records
+        known = prefix[:1] if prefix[:1] in records else GLOBAL
+        if known not in self._snapshot:
+            as_of_s = self._bundle.prior_snapshot.as_of_s
+            self._snapshot[known] = self._prior(records[known], as_of_s, from_snapshot=True)
+        return self._snapshot[known]
+
+    def _prior(self, record: GroupRecord, as_of_s: int, *, from_snapshot: bool) -> Prior:
+        arrays = group_arrays(self._bundle.spec, self._bundle.catalogue, [record], as_of_s)
+        inputs = self._bundle.tables.group_inputs(arrays)
+        return Prior(prefix=record.prefix, inputs=inputs, from_snapshot=from_snapshot)

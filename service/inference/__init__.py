@@ -1,0 +1,1 @@
+"""How graphs are run; a vendor is one file behind the Protocol of ``backend``."""

@@ -1,0 +1,247 @@
+"""Every metric of the service: names, help texts, labels and their bounded values."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+ROUTES = ("score", "batch", "models", "health", "metrics", "docs", "other")
+STAGES = ("parse", "fetch", "assemble", "infer", "encode")
+DEGRADED = (
+    "redis_timeout",
+    "redis_unavailable",
+    "no_generation",
+    "user_unknown",
+    "user_record_corrupt",
+    "group_record_missing",
+    "group_record_corrupt",
+    "item_record_corrupt",
+    "item_unknown",
+    "prior_snapshot",
+    "record_unusable",
+)
+"""Reasons for which an answer may rest on less than it could."""
+LADDER = ("user_and_group", "user_and_prefix_group", "global_prior", "prior_snapshot")
+"""Steps of the ladder, from the best to the last."""
+RECORD_KINDS = ("user", "group", "item")
+ITEM_STATUSES = ("known", "new", "unknown")
+VERDICTS = ("active", "refused")
+ACTIVITY_LEVELS = ("1", "2", "3", "4", "5")
+
+_LATENCY_S = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05),
+    *(0.075, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+_SHARES = tuple(n / 20 for n in range(1, 21))
+_SCORES = (*(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075), *(n / 10 for n in range(1, 11)))
+_AGES_S = tuple(float(hours * 3600) for hours in (1, 6, 12, 24, 36, 48, 72, 168, 336, 720))
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """Name, kind, help text and labels of one metric; labels map to their possible values."""
+
+    name: str
+    kind: str
+    text: str
+    labels: Mapping[str, Sequence[str]]
+    edges: Sequence[float] = ()
+
+
+_HTTP_CODES = ("HTTP status",)
+_FREE = ("of the active model",)
+
+_SPECS = (
+    _Spec(
+        "choirrec_requests_total",
+        "counter",
+        "Requests answered, by route and status; 499: the caller left first.",
+        {"route": ROUTES, "code": _HTTP_CODES},
+    ),
+    _Spec(
+        "choirrec_request_duration_seconds",
+        "histogram",
+        "Time from the first byte of a scoring call handed over to its last byte sent.",
+        {"route": ("score", "batch")},
+        _LATENCY_S,
+    ),
+    _Spec(
+        "choirrec_stage_duration_seconds",
+        "histogram",
+        "Time of one stage of a scoring call.",
+        {"stage": STAGES},
+        _LATENCY_S,
+    ),
+    _Spec("choirrec_in_flight_requests", "gauge", "Scoring calls being answered now.", {}),
+    _Spec(
+        "choirrec_degraded_total",
+        "counter",
+        "Answers that rest on less than they could, by reason; one answer may have several.",
+        {"reason": DEGRADED},
+    ),
+    _Spec(
+        "choirrec_ladder_steps_total",
+        "counter",
+        "Answers by the step of the ladder that gave their group prior.",
+        {"step": LADDER},
+    ),
+    _Spec(
+        "choirrec_corrupt_records_total",
+        "counter",
+        "Records that were damaged or did not fit the bundle, and were treated as missing.",
+        {"kind": RECORD_KINDS},
+    ),
+    _Spec("choirrec_items_total", "counter", "Candidates scored.", {"status": ITEM_STATUSES}),
+    _Spec(
+        "choirrec_alpha_fusion",
+        "histogram",
+        "alpha_fusion of answers, by the user's activity level; users of unknown level left out.",
+        {"activity_level": ACTIVITY_LEVELS},
+        _SHARES,
+    ),
+    _Spec("choirrec_score", "histogram", "Scores of candidates.", {}, _SCORES),
+    _Spec(
+        "choirrec_record_age_seconds",
+        "histogram",
+        "Age of the user records that answers rest on.",
+        {},
+        _AGES_S,
+    ),
+    _Spec("choirrec_redis_round_trips_total", "counter", "Round trips to Redis begun.", {}),
+    _Spec(
+        "choirrec_redis_breaker_open",
+        "gauge",
+        "1 while Redis is left alone after repeated failures, else 0.",
+        {},
+    ),
+    _Spec(
+        "choirrec_model_info",
+        "gauge",
+        "1 for the model that is active.",
+        {"version": _FREE, "generation": _FREE, "bundle_digest": _FREE, "provider": _FREE},
+    ),
+    _Spec(
+        "choirrec_model_loads_total",
+        "counter",
+        "Loads of a model version or generation, by verdict.",
+        {"verdict": VERDICTS},
+    ),
+)
+
+
+class Histogram(Collector):
+    """A histogram for one writing thread: no locks, and whole columns at a time."""
+
+    def __init__(self, spec: _Spec) -> None:
+        """Begin with nothing counted.
+
+        Args:
+            spec: its name, help text, at most one label, and upper edges.
+        """
+        self._spec = spec
+        (values,) = list(spec.labels.values()) or [("",)]
+        self._counts = {value: [0] * (len(spec.edges) + 1) for value in values}
+        self._sums = dict.fromkeys(values, 0.0)
+        self._edges = np.array(spec.edges)
+
+    def observe(self, value: float, label: str = "") -> None:
+        """Count one value."""
+        self._counts[label][bisect_left(self._spec.edges, value)] += 1
+        self._sums[label] += value
+
+    def observe_all(self, values: NDArray[np.float32], label: str = "") -> None:
+        """Count a column of values."""
+        counts = self._counts[label]
+        places, numbers = np.unique(np.searchsorted(self._edges, values), return_counts=True)
+        for place, number in zip(places.tolist(), numbers.tolist(), strict=True):
+            counts[place] += number
+        self._sums[label] += float(values.sum())
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """The state of now, for a scrape."""
+        family = HistogramMetricFamily(
+            self._spec.name, self._spec.text, labels=list(self._spec.labels)
+        )
+        for value, counts in self._counts.items():
+            labels = [value] if self._spec.labels else []
+            family.add_metric(labels, list(self._buckets(counts)), self._sums[value])
+        yield family
+
+    def _buckets(self, counts: Sequence[int]) -> Iterator[tuple[str, float]]:
+        total = 0
+        for edge, count in zip((*self._spec.edges, np.inf), counts, strict=True):
+            total += count
+            yield ("+Inf" if edge == np.inf else repr(float(edge))), float(total)
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        specs = {
+            spec.name.removeprefix("choirrec_").removesuffix("_total"): spec for spec in _SPECS
+        }
+        self.requests = self._counter(specs["requests"])
+        self.request_duration = self._histogram(specs["request_duration_seconds"])
+        self.stage_duration = self._histogram(specs["stage_duration_seconds"])
+        self.in_flight = self._gauge(specs["in_flight_requests"])
+        self.degraded = self._counter(specs["degraded"])
+        self.ladder_steps = self._counter(specs["ladder_steps"])
+        self.corrupt_records = self._counter(specs["corrupt_records"])
+        self.items = self._counter(specs["items"])
+        self.alpha_fusion = self._histogram(specs["alpha_fusion"])
+        self.score = self._histogram(specs["score"])
+        self.record_age = self._histogram(specs["record_age_seconds"])
+        self.round_trips = self._counter(specs["redis_round_trips"])
+        self.breaker_open = self._gauge(specs["redis_breaker_open"])
+        self.model_loads = self._counter(specs["model_loads"])
+        self._model_info = self._gauge(specs["model_info"])
+
+    def name_model(self, version: int, generation: str, bundle_digest: str, provider: str) -> None:
+        """Say which model is active from now on."""
+        self._model_info.clear()
+        self._model_info.labels(str(version), generation, bundle_digest[:12], provider).set(1)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, spec: _Spec) -> Counter:
+        counter = Counter(spec.name, spec.text, list(spec.labels), registry=self.registry)
+        if "code" not in spec.labels:
+            for values in _label_values(spec):
+                counter.labels(
+                    *values
+                )  # a series that is there at 0 lets rate() see its first step
+        return counter
+
+    def _gauge(self, spec: _Spec) -> Gauge:
+        return Gauge(spec.name, spec.text, list(spec.labels), registry=self.registry)
+
+    def _histogram(self, spec: _Spec) -> Histogram:
+        histogram = Histogram(spec)
+        self.registry.register(histogram)
+        return histogram
+
+
+def metrics_table() -> str:
+    """The table of metrics as Markdown, for the documentation."""
+    rows = [f"| `{s.name}` | {s.kind} | {_labels(s)} | {s.text} |" for s in _SPECS]
+    head = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def _labels(spec: _Spec) -> str:
+    return "; ".join(f"`{name}`: {', '.join(values)}" for name, values in spec.labels.items())
+
+
+def _label_values(spec: _Spec) -> list[tuple[str, ...]]:
+    return [(value,) for values in spec.labels.values() for value in values]

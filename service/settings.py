@@ -1,0 +1,160 @@
+"""Settings of the service, read from environment variables that begin with CHOIRREC_."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "CHOIRREC_"
+
+
+class Settings(BaseSettings):
+    """Every setting; its description is the documentation (docs/service.md)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
+
+    repository: str = Field(
+        default="var/repository",
+        description="Where bundles stand, as `<repository>/<version>/`: a folder or a URL",
+    )
+    model_version: int | None = Field(
+        default=None,
+        ge=1,
+        description="The version to start with; default: the newest complete one",
+    )
+    generation: str | None = Field(
+        default=None,
+        description="The generation to start with; default: the newest complete one with the "
+        "bundle's feature contract",
+    )
+    store: Path = Field(
+        default=Path("var/store"),
+        description="Folder for private copies of bundles; nobody else may write there",
+    )
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="The Redis that holds the records: redis://, rediss:// or unix://",
+    )
+    redis_connections: int = Field(
+        default=32, ge=1, description="Connections to Redis at most; more requests wait their turn"
+    )
+    fetch_budget_ms: float = Field(
+        default=20.0, gt=0, description="Time for all round trips to Redis of one request, in ms"
+    )
+    group_cache_entries: int = Field(
+        default=4096, ge=1, description="Group priors kept in the process (about 15 KiB each)"
+    )
+    host: str = Field(default="127.0.0.1", description="Address of the scoring port")
+    port: int = Field(default=8080, ge=0, le=65535, description="The scoring port; 0: any free one")
+    admin_host: str = Field(
+        default="127.0.0.1",
+        description="Address of the admin port; another than loopback needs an admin key",
+    )
+    admin_port: int = Field(
+        default=9100, ge=0, le=65535, description="The admin port; 0: any free one"
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="Key that scoring calls must carry; default: none is asked for"
+    )
+    api_key_file: Path | None = Field(default=None, description="File that holds the API key")
+    admin_key: SecretStr | None = Field(
+        default=None, description="Key that admin calls must carry; default: none is asked for"
+    )
+    admin_key_file: Path | None = Field(default=None, description="File that holds the admin key")
+    max_candidates: int = Field(default=1000, ge=1, description="Candidates of one request at most")
+    max_batch_requests: int = Field(
+        default=64, ge=1, description="Requests of one POST /score/batch at most"
+    )
+    max_body_bytes: int = Field(default=1 << 20, ge=1, description="Bytes of one body at most")
+    receipt_deadline_ms: float = Field(
+        default=5000.0,
+        gt=0,
+        description="Time for a whole request, headers and body, to arrive, in ms",
+    )
+    keep_alive_s: float = Field(
+        default=30.0, gt=0, description="How long an idle connection is kept, in s"
+    )
+    drain_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="How long the service still answers after SIGTERM while it says it is not "
+        "ready, in s",
+    )
+    threads: int = Field(default=1, ge=1, description="Threads of one graph run")
+    chunk: int = Field(default=125, ge=1, description="Candidates of one graph run, about")
+
+    @model_validator(mode="after")
+    def _keys_are_clear(self) -> Self:
+        for name in ("api_key", "admin_key"):
+            if getattr(self, name) and getattr(self, f"{name}_file"):
+                raise ValueError(f"set {name} or {name}_file, not both")
+        if not _is_loopback(self.admin_host) and not (self.admin_key or self.admin_key_file):
+            raise ValueError(
+                f"admin_host {self.admin_host!r} is not loopback: set admin_key or admin_key_file"
+            )
+        return self
+
+    def scoring_secret(self) -> bytes | None:
+        """The key of scoring calls, or None when none is asked for.
+
+        Raises:
+            ValueError: when the key's file cannot be read or is empty.
+        """
+        return _secret(self.api_key, self.api_key_file)
+
+    def admin_secret(self) -> bytes | None:
+        """The key of admin calls, or None; errors as ``scoring_secret``."""
+        return _secret(self.admin_key, self.admin_key_file)
+
+
+def read_settings() -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        ValueError: one line per setting that is wrong, with the variable's name.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)]
+        raise ValueError("\n".join(lines)) from error
+
+
+def settings_table() -> str:
+    """The table of settings as Markdown, for the documentation."""
+    rows = [
+        f"| `{PREFIX}{name.upper()}` | {_spelled(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
+def _spelled(default: object) -> str:
+    return "" if default is None else f"`{default}`"
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"{PREFIX}{str(location[0]).upper()}" if location else "settings"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _secret(value: SecretStr | None, file: Path | None) -> bytes | None:
+    if value is not None:
+        return value.get_secret_value().encode()
+    if file is None:
+        return None
+    try:
+        secret = file.read_bytes().strip()
+    except OSError as error:
+        raise ValueError(f"key file {file}: {error.strerror}") from error
+    if not secret:
+        raise ValueError(f"key file {file} is empty; write the key into it")
+    return secret
