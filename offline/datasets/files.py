@@ -264,7 +264,7 @@ def _attributed(clicks: ibis.Table, purchases: ibis.Table, within: timedelta) ->
         clicks["user_id"] == bought["user_id"],
         clicks["item_id"] == bought["item_id"],
         bought["bought_at"] >= clicks["time"],
-        bought["bought_at"] < clicks["time"] + ibis.literal(within),
+        bought["bought_at"] < clicks["time"] + ibis.interval(seconds=int(within.total_seconds())),
     ]
     positive = clicks.semi_join(bought, led_to).select("row", bought=ibis.literal(True))
     joined = clicks.left_join(positive, "row")
@@ -276,26 +276,24 @@ def _split(engine: Engine, described: LogMapping, rows: Mapping[str, ibis.Table]
     if described.split is not None:
         given = described.split
         return Split(*(_as_utc(getattr(given, field.name)) for field in fields(Split)))
-    clicks, purchases = rows["clicks"], rows["purchases"]
-    times = clicks.select("time").union(purchases.select("time"))
-    times = times.union(rows["searches"].select("time"))
-    span = engine.arrow(times.aggregate(first=times["time"].min(), last=times["time"].max()))
-    first, last = span["first"][0].as_py(), span["last"][0].as_py()
-    history = _time_at(engine, purchases, 1)
+    clicks, purchases, searches = rows["clicks"], rows["purchases"], rows["searches"]
+    times = [table.select("time") for table in (clicks, purchases, searches)]
+    everything = times[0].union(times[1]).union(times[2])
     return Split(
-        history_start=first,
-        train_start=max(history, _time_at(engine, clicks, 0)),
+        history_start=_time_at(engine, everything, 0),
+        train_start=max(_time_at(engine, clicks, 0), _time_at(engine, purchases, 1)),
         validation_start=_time_at(engine, clicks, 5),
         test_start=_time_at(engine, clicks, 6),
-        test_end=last + timedelta(milliseconds=1),
+        test_end=_time_at(engine, everything, 7) + timedelta(milliseconds=1),
     )
 
 
 def _time_at(engine: Engine, events: ibis.Table, sevenths: int) -> datetime:
-    """Time of the event before which so many sevenths of the events stand."""
-    count = int(engine.arrow(events.aggregate(n=events.count()))["n"][0].as_py())
-    ordered = events.select("time").order_by("time")
-    time: datetime = engine.arrow(ordered.limit(1, offset=count * sevenths // 7))["time"][0].as_py()
+    """Time of the event that has so many sevenths of the events before it; 7 is the last one."""
+    times = engine.arrow(events.select("time").order_by("time"))["time"]
+    if len(times) == 0:
+        raise ConfigError("a log without [split] needs clicks and purchases; one of them is empty")
+    time: datetime = times[min(len(times) * sevenths // 7, len(times) - 1)].as_py()
     return time
 
 
@@ -315,8 +313,8 @@ def _in_period(
         )
     time = tables["clicks"]["time"]
     for boundary in (split.test_start, split.test_end):
-        moment = ibis.timestamp(boundary)
-        mature = (time >= moment) | (time + ibis.literal(within) <= moment)
+        latest = ibis.timestamp(boundary - within)
+        mature = (time >= ibis.timestamp(boundary)) | (time <= latest)
         tables["clicks"] = tables["clicks"].filter(mature)
     return tables
 
