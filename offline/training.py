@@ -58,7 +58,7 @@ class Epoch:
     loss: float
     """Mean training loss (eq. 11)."""
     validation: float | None
-    """Validation score, higher is better; None without validation rows."""
+    """Validation score, higher is better; None without validation rows, or where undefined."""
     diagnostics: Mapping[str, float]
     """Means over batches of the further losses and diagnostics."""
 
@@ -125,7 +125,8 @@ def train(
         rows: the training rows.
         config: how to train.
         folder: where checkpoints lie; one folder per run.
-        validation: rows that choose the epoch; None keeps the last epoch.
+        validation: rows that choose the epoch; without them, or where the score is NaN, the last
+            epoch is kept.
         validate: the score of (logits ``[N]``, split), higher is better: GAUC of low-activity
             users everywhere (benchmarks section 0). Needed with ``validation``.
 
@@ -153,7 +154,7 @@ def train(
         score = None
         if validation is not None and validate is not None:
             score = validate(predict(model, validation).logit, validation)
-        run.close_epoch(score)
+        run.close_epoch(None if score is None or math.isnan(score) else score)
     done = (run.state.step - first) * config.batch_rows
     return run.result(done / max(time.perf_counter() - started, 1e-9))
 

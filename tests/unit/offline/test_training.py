@@ -148,6 +148,14 @@ def test_the_epoch_with_the_best_validation_is_kept(tmp_path: Path) -> None:
     assert parameters(model) == seen[1]
 
 
+def test_an_undefined_validation_keeps_the_last_epoch(tmp_path: Path) -> None:
+    """Without a user of both classes there is nothing to choose by: training runs to its end."""
+    config = replace(SHORT, epochs=2)
+    result = train(din(DRAWN), DRAWN.split, config, tmp_path, DRAWN.split, lambda *_: math.nan)
+    assert result.best_epoch == 1
+    assert [epoch.validation for epoch in result.epochs] == [None, None]
+
+
 def test_the_rate_warms_up_and_falls_to_its_end(tmp_path: Path) -> None:
     """The learning rate rises over the warm-up and ends where it should."""
     rates: list[float] = []
