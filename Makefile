@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-EXTRAS := service,cpu,offline,loadtest,dev
+EXTRAS := service,cpu,offline,triton,loadtest,dev
 WORKERS ?= 2
 
 VENV := .venv

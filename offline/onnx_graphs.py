@@ -1,9 +1,10 @@
-"""ONNX: the serving graphs of a trained network, serialised."""
+"""ONNX: the serving graphs of a trained network, serialised, and what they take and give."""
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -41,6 +42,34 @@ def to_onnx(graph: Graph) -> bytes:
             verbose=False,
         )
     return _bare(program.model_proto, graph.name).SerializeToString(deterministic=True)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a graph takes and gives: sizes of every axis but the first (R), -1 where free."""
+
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
+
+
+def signature(serialised: bytes) -> Signature:
+    """Read a graph's inputs and outputs.
+
+    Args:
+        serialised: what ``to_onnx`` returned.
+    """
+    graph = onnx.load_from_string(serialised).graph
+    return Signature(_sizes(graph.input), _sizes(graph.output))
+
+
+def _sizes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, tuple[int, ...]]:
+    return {
+        value.name: tuple(
+            -1 if axis.HasField("dim_param") else axis.dim_value
+            for axis in value.type.tensor_type.shape.dim[1:]
+        )
+        for value in values
+    }
 
 
 @contextmanager
