@@ -88,8 +88,8 @@ def serve(settings: Settings) -> None:
         ValueError: as ``compose``.
     """
     service = compose(settings)
-    scoring = _listen(settings.host, settings.port)
-    admin = _listen(settings.admin_host, settings.admin_port)
+    scoring = listen(settings.host, settings.port)
+    admin = listen(settings.admin_host, settings.admin_port)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(settings, service, scoring, admin))
 
@@ -102,18 +102,26 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(
-    settings: Settings, service: Service, scoring: socket.socket, admin: socket.socket
+async def serve_until(
+    stopping: asyncio.Event,
+    settings: Settings,
+    service: Service,
+    scoring: socket.socket,
+    admin: socket.socket,
 ) -> None:
+    """Serve both apps on this loop until told to stop.
+
+    Args:
+        stopping: ends it, once requests being answered have ended.
+        settings: limits and times.
+        service: the composed parts.
+        scoring: a listening socket for the scoring app.
+        admin: a listening socket for the admin app.
+    """
     servers = [
-        _Server(_config(settings, service.scoring_app, lifespan="on")),
-        _Server(_config(settings, service.admin_app, lifespan="off")),
+        _Server(_config(settings, service.scoring_app, lifespan=True)),
+        _Server(_config(settings, service.admin_app, lifespan=False)),
     ]
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, stopping.set)
-    loop.add_signal_handler(signal.SIGTERM, _begin_drain, service, settings.drain_s, stopping.set)
-    _log.info("scoring on %s, administration on %s", _address(scoring), _address(admin))
     pairs = zip(servers, (scoring, admin), strict=True)
     serving = [asyncio.create_task(server.serve(sockets=[port])) for server, port in pairs]
     waiter = asyncio.create_task(stopping.wait())
@@ -122,6 +130,17 @@ async def _run(
         server.should_exit = True
     waiter.cancel()
     await asyncio.gather(*serving)
+
+
+async def _run(
+    settings: Settings, service: Service, scoring: socket.socket, admin: socket.socket
+) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stopping.set)
+    loop.add_signal_handler(signal.SIGTERM, _begin_drain, service, settings.drain_s, stopping.set)
+    _log.info("scoring on %s, administration on %s", _address(scoring), _address(admin))
+    await serve_until(stopping, settings, service, scoring, admin)
 
 
 def _begin_drain(service: Service, drain_s: float, stop: Callable[[], None]) -> None:
@@ -134,12 +153,12 @@ def _begin_drain(service: Service, drain_s: float, stop: Callable[[], None]) -> 
     asyncio.get_running_loop().call_later(drain_s, stop)
 
 
-def _config(settings: Settings, app: FastAPI, lifespan: str) -> uvicorn.Config:
+def _config(settings: Settings, app: FastAPI, *, lifespan: bool) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=guarded(settings.receipt_deadline_ms / 1000),
         ws="none",
-        lifespan="on" if lifespan == "on" else "off",
+        lifespan="on" if lifespan else "off",
         access_log=False,
         log_config=None,
         server_header=False,
@@ -153,8 +172,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvicorn.Config("", loop="auto").get_loop_factory()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket, opened before anything else so that a taken port is a plain error."""
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, opened before anything else so that a taken port is a plain error.
+
+    Args:
+        host: an address of this machine.
+        port: 0 for any free one.
+
+    Raises:
+        OSError: naming the address, when it cannot be had.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
