@@ -149,9 +149,10 @@ def _open(engine: Engine, path: Path, table: str, columns: Sequence[_Column]) ->
                 f"{path.name} has no column {column.source!r}, which [{table}] names for "
                 f"{column.name}; it has {', '.join(rows.columns)}"
             )
-        if column.read is _text and rows[column.source].type().is_floating():
+        kind = rows[column.source].type()
+        if column.read is _text and (kind.is_floating() or kind.is_decimal()):
             raise ConfigError(
-                f"{path.name}: column {column.source} holds {rows[column.source].type()}; "
+                f"{path.name}: column {column.source} holds {kind}; "
                 f"{column.name} must be text or whole numbers"
             )
     return rows.select({f"raw_{column.name}": rows[column.source] for column in columns})
