@@ -22,7 +22,7 @@ _UNPRINTABLE = re.compile(r"[^\w$%&+./' -]+|_")
 
 @dataclass(frozen=True)
 class CategoryCount:
-    """Purchases of one leaf category within one window; ``parent`` is "" without a coarser one."""
+    """Purchases of one category within one window; a catalogue of one level has no leaves."""
 
     parent: str
     leaf: str
@@ -98,6 +98,8 @@ def _value_text(value: str | float) -> str:
 def _purchases_text(counts: Sequence[CategoryCount]) -> str:
     by_parent: dict[str, dict[str, int]] = {}
     for fact in counts:
+        if not fact.parent and not fact.leaf:
+            continue  # an item that no category names says nothing
         leaves = by_parent.setdefault(_words(fact.parent), {})
         leaf = _words(fact.leaf)
         leaves[leaf] = leaves.get(leaf, 0) + fact.count
@@ -112,7 +114,7 @@ def _purchases_text(counts: Sequence[CategoryCount]) -> str:
 
 def _category_phrase(parent: str, leaves: Mapping[str, int]) -> str:
     named = ", ".join(leaf for leaf in _largest(leaves, MAX_LEAVES) if leaf not in ("", parent))
-    return f"{parent} ({named})" if parent and named else parent or named or "other"
+    return f"{parent} ({named})" if parent and named else parent or named
 
 
 def _queries_text(queries: Iterable[str]) -> str:

@@ -120,7 +120,7 @@ def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
 
 
 def _counts(sources: ProfileSources, cut: datetime) -> ibis.Table:
-    """Purchases by user, window and category, sorted; items without a category count as ""."""
+    """Purchases by user, window and category; a missing category is ""."""
     ends = [cut - timedelta(days=days) for days in sources.windows_days]
     bought = _before(sources.purchases, sources.history_start, cut)
     bought = bought.filter(bought.time >= ends[-1])
@@ -134,7 +134,7 @@ def _counts(sources: ProfileSources, cut: datetime) -> ibis.Table:
 def _item_categories(sources: ProfileSources) -> ibis.Table:
     items = sources.items
     finest = [items[name].fill_null("") for name in sources.categories[-2:]]
-    parent, leaf = ([ibis.literal("")] * 2 + finest)[-2:]
+    parent, leaf = (finest + [ibis.literal("")] * 2)[:2]
     return items.select("item_id", parent=parent, leaf=leaf)
 
 

@@ -101,7 +101,7 @@ def test_only_the_largest_categories_are_told() -> None:
         ("", "MILK", "mainly milk"),
         ("DAIRY", "", "mainly dairy"),
         ("MILK", "milk", "mainly milk"),
-        ("", "", "mainly other"),
+        ("", "", ""),
         ("COOKIES/CONES", "ICE_CREAM-BARS", "mainly cookies cones (ice cream bars)"),
     ],
 )

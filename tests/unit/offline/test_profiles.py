@@ -120,20 +120,27 @@ def test_history_start_holds(engine: Engine) -> None:
     assert texts(build_profiles(engine, made, CUT))["u3"] == {}
 
 
-def test_item_without_category_is_told_as_other(engine: Engine) -> None:
-    """What the catalogue does not classify still counts as a purchase."""
+def test_item_without_category_is_not_told(engine: Engine) -> None:
+    """What no category names says nothing about its buyer."""
     found = texts(build_profiles(engine, sources([("u3", "thing", CUT - MS)]), CUT))
-    assert found["u3"] == {"recent": "mainly other"}
+    assert found["u3"] == {}
 
 
 @pytest.mark.parametrize(
-    ("categories", "text"),
-    [((), "mainly other"), (("type",), "mainly fluid milk"), (("category",), "mainly dairy")],
+    ("categories", "told"),
+    [
+        ((), {}),
+        (("type",), {"recent": "mainly fluid milk; mainly bread"}),
+        (("department", "category"), {"recent": "mainly food (dairy, bakery)"}),
+    ],
 )
-def test_shallow_catalogues_serve(engine: Engine, categories: tuple[str, ...], text: str) -> None:
+def test_shallow_catalogues_serve(
+    engine: Engine, categories: tuple[str, ...], told: dict[str, str]
+) -> None:
     """One category level, or none, is enough for a profile."""
-    made = replace(sources([("u3", "milk", CUT - MS)]), categories=categories)
-    assert texts(build_profiles(engine, made, CUT))["u3"] == {"recent": text}
+    bought = [("u3", "bread", CUT - MS), *[("u3", "milk", CUT - MS)] * 2]
+    made = replace(sources(bought), categories=categories)
+    assert texts(build_profiles(engine, made, CUT))["u3"] == told
 
 
 def test_queries_are_the_latest_before_the_cut(engine: Engine) -> None:
