@@ -269,8 +269,8 @@ def _catalogue(folder: Path, spec: FeatureSpec) -> Catalogue:
 def _array(folder: Path, name: str, dtype: np.dtype[Any], ndim: int) -> Any:
     try:
         array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BrokenBundle(f"{name}: {error}") from error
+    except (OSError, EOFError, ValueError) as error:
+        raise BrokenBundle(f"{name}: no array can be read from it ({error})") from error
     if array.dtype != dtype or array.ndim != ndim:
         raise BrokenBundle(f"{name}: {array.dtype} in {array.ndim}-d, expected {dtype} in {ndim}-d")
     return array
@@ -279,7 +279,7 @@ def _array(folder: Path, name: str, dtype: np.dtype[Any], ndim: int) -> Any:
 def _tables(folder: Path, spec: FeatureSpec, catalogue: Catalogue) -> Tables:
     try:
         return Tables.load(folder / "tables", spec, len(catalogue.keys))
-    except (MalformedTables, OSError, ValueError) as error:
+    except (MalformedTables, OSError) as error:
         raise BrokenBundle(f"tables/{error}") from error
 
 

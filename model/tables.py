@@ -110,34 +110,56 @@ class Tables:
             items: entries of the bundle's catalogue.
 
         Raises:
-            MalformedTables: when a table's shape or type is not what the spec asks for.
+            MalformedTables: when a table's shape or type is not what the spec asks for, or
+                widths do not add up to the item token's.
             FileNotFoundError: when a table is missing.
         """
 
-        def table(stem: str, rows: int | None = None) -> Floats:
-            return _load(folder / f"{stem}.npy", rows)
+        def table(stem: str, rows: int) -> Floats:
+            return _load(folder / f"{stem}.npy", (rows, None))
 
-        return cls(
+        tables = cls(
             user=table("user", spec.user_rows),
             attributes=_load_all(table, "attribute", [f.size for f in spec.attributes]),
             context=_load_all(table, "context", [f.size for f in spec.context]),
             item_tokens=table("item_tokens", items + FIRST_CODE),
-            item_id_oov=table("item_id_oov"),
+            item_id_oov=_load(folder / "item_id_oov.npy", (None,)),
             item_fields=_load_all(table, "item_field", [f.size for f in spec.item_fields]),
             ages=table("ages", AGE_BUCKETS),
             group_codes=_load_all(table, "group_level", [spec.codes_per_level + 1] * spec.levels),
         )
+        tables._check_widths()
+        return tables
+
+    def _check_widths(self) -> None:
+        """A token is its parts, ages are added to it, and the levels of a group id are stacked."""
+        parts = [len(self.item_id_oov), *(table.shape[1] for table in self.item_fields)]
+        if not sum(parts) == self.token_width == self.ages.shape[1]:
+            raise MalformedTables(
+                f"item_tokens.npy: width {self.token_width}; item_id_oov.npy and item_field_*.npy "
+                f"are {parts} wide, ages.npy {self.ages.shape[1]}: export the bundle again"
+            )
+        if len({table.shape[1] for table in self.group_codes}) > 1:
+            raise MalformedTables("group_level_*.npy: widths differ; export the bundle again")
 
 
 def _rows(tables: Sequence[Floats], codes_RF: Ids) -> list[Floats]:
     return [table[codes_RF[:, field]] for field, table in enumerate(tables)]
 
 
-def _load(path: Path, rows: int | None) -> Floats:
-    table: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
-    if table.dtype != np.float32 or (rows is not None and table.shape[0] != rows):
+def _load(path: Path, shape: tuple[int | None, ...]) -> Floats:
+    """Map a table; None in the shape is any size."""
+    try:
+        table: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise MalformedTables(f"{path.name}: no array can be read from it ({error})") from error
+    fits = len(table.shape) == len(shape) and all(
+        wanted in (None, size) for wanted, size in zip(shape, table.shape, strict=True)
+    )
+    if table.dtype != np.float32 or not fits:
+        wanted = ["any" if size is None else str(size) for size in shape]
         raise MalformedTables(
-            f"{path.name}: {table.dtype} {table.shape}, expected float32 with {rows} rows; "
+            f"{path.name}: {table.dtype} {table.shape}, expected float32 [{', '.join(wanted)}]; "
             "export the bundle again"
         )
     if not np.isfinite(table).all():
