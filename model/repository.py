@@ -31,6 +31,15 @@ class Repository:
         numbers = sorted(int(name) for name in names if name.isascii() and name.isdigit())
         return [n for n in numbers if self._files.isfile(f"{self._root}/{n}/{MANIFEST}")]
 
+    def manifest(self, version: int) -> Manifest:
+        """What a version says of itself.
+
+        Raises:
+            UnknownVersion: when the version is not there or not complete.
+            BrokenBundle: when its manifest cannot be read, or is another version's.
+        """
+        return self._parsed(version, self._manifest_bytes(version))
+
     def put(self, folder: Path, version: int) -> None:
         """Copy a sealed bundle into the repository, its manifest last.
 
@@ -54,17 +63,25 @@ class Repository:
                 files that are missing, or when the bundle is too large.
         """
         source = f"{self._root}/{version}"
+        manifest_bytes = self._manifest_bytes(version)
+        manifest = self._parsed(version, manifest_bytes)
+        self._refuse_extra_files(source, manifest)
+        self._copy(source, folder, manifest)
+        (folder / MANIFEST).write_bytes(manifest_bytes)
+
+    def _manifest_bytes(self, version: int) -> bytes:
         if version not in self.versions():
             raise UnknownVersion(
                 f"model version {version} is not in {self.url}; it holds {self.versions()}"
             )
-        manifest_bytes = self._files.cat_file(f"{source}/{MANIFEST}")
-        manifest = Manifest.from_json(manifest_bytes.decode(errors="replace"))
+        return bytes(self._files.cat_file(f"{self._root}/{version}/{MANIFEST}"))
+
+    @staticmethod
+    def _parsed(version: int, text: bytes) -> Manifest:
+        manifest = Manifest.from_json(text.decode(errors="replace"))
         if manifest.model_version != version:
             raise BrokenBundle(f"folder {version} holds model_version {manifest.model_version}")
-        self._refuse_extra_files(source, manifest)
-        self._copy(source, folder, manifest)
-        (folder / MANIFEST).write_bytes(manifest_bytes)
+        return manifest
 
     def _refuse_extra_files(self, source: str, manifest: Manifest) -> None:
         found = self._files.find(source, detail=True)

@@ -25,8 +25,6 @@ class Artefact:
     digest: str
     """SHA-256 over the stage's name, its settings, its code and its inputs' digests."""
     folder: Path
-    seconds: float
-    """What building it took; 0 when it was there already."""
 
 
 class Store:
@@ -39,6 +37,7 @@ class Store:
     def __init__(self, root: Path, say: Callable[[str], None] = print) -> None:
         self.root = root
         self._say = say
+        self._made: dict[str, Artefact] = {}
 
     def make(
         self,
@@ -46,32 +45,38 @@ class Store:
         build: Callable[[Path], object],
         settings: Mapping[str, Any],
         inputs: Sequence[Artefact] = (),
+        code: Sequence[str] = (),
         resumable: bool = False,
     ) -> Artefact:
         """Build an artefact, or find it.
 
         Args:
-            stage: the stage's name; its code is ``offline/<stage>.py``, dots for subfolders.
+            stage: the stage's name.
             build: writes the artefact into the empty folder it is given.
             settings: everything but code and inputs that the result depends on; JSON values.
             inputs: artefacts it reads.
+            code: modules that do the work, ``offline.<stage>`` unless named; all they import from
+                this project counts with them.
             resumable: keep what a killed build left, for the next build to go on from.
 
         Returns:
             The artefact, complete.
         """
-        digest = _digest(stage, settings, inputs)
-        place = self.root / stage / digest[:16]
-        if (place / SEAL).is_file():
-            self._say(f"  {stage:<12} unchanged, skipped ({place})")
-            return Artefact(stage, digest, place, 0.0)
-        began = time.monotonic()
-        self._say(f"  {stage:<12} building ...")
-        self._build(place, build, resumable)
-        seconds = time.monotonic() - began
-        self._finish(place, stage, digest, settings, inputs)
-        self._say(f"  {stage:<12} done in {seconds:.1f} s ({place})")
-        return Artefact(stage, digest, place, seconds)
+        modules = code or (f"offline.{stage}",)
+        digest = _digest(stage, settings, inputs, modules)
+        if digest not in self._made:
+            artefact = Artefact(stage, digest, self.root / stage / digest[:16])
+            if (artefact.folder / SEAL).is_file():
+                self._say(f"  {stage:<12} unchanged, skipped ({artefact.folder})")
+            else:
+                began = time.monotonic()
+                self._say(f"  {stage:<12} building ...")
+                self._build(artefact.folder, build, resumable)
+                self._finish(artefact, settings, inputs)
+                took = time.monotonic() - began
+                self._say(f"  {stage:<12} done in {took:.1f} s ({artefact.folder})")
+            self._made[digest] = artefact
+        return self._made[digest]
 
     def _build(self, place: Path, build: Callable[[Path], object], resumable: bool) -> None:
         site = _site(place)
@@ -81,24 +86,19 @@ class Store:
         build(site)
 
     def _finish(
-        self,
-        place: Path,
-        stage: str,
-        digest: str,
-        settings: Mapping[str, Any],
-        inputs: Sequence[Artefact],
+        self, artefact: Artefact, settings: Mapping[str, Any], inputs: Sequence[Artefact]
     ) -> None:
-        site = _site(place)
+        site = _site(artefact.folder)
         seal = {
-            "stage": stage,
-            "digest": digest,
+            "stage": artefact.stage,
+            "digest": artefact.digest,
             "settings": settings,
-            "inputs": {artefact.stage: artefact.digest for artefact in inputs},
+            "inputs": {source.stage: source.digest for source in inputs},
         }
         (site / SEAL).write_text(json.dumps(seal, sort_keys=True, indent=1))
-        if place.exists():
-            shutil.rmtree(place)
-        site.rename(place)
+        if artefact.folder.exists():
+            shutil.rmtree(artefact.folder)
+        site.rename(artefact.folder)
 
 
 def code_digest(module: str) -> str:
@@ -114,11 +114,16 @@ def _site(place: Path) -> Path:
     return place.with_name(f"{place.name}.building")
 
 
-def _digest(stage: str, settings: Mapping[str, Any], inputs: Iterable[Artefact]) -> str:
+def _digest(
+    stage: str,
+    settings: Mapping[str, Any],
+    inputs: Iterable[Artefact],
+    modules: Iterable[str],
+) -> str:
     content = [
         stage,
         settings,
-        code_digest(f"offline.{stage}"),
+        [code_digest(module) for module in modules],
         [artefact.digest for artefact in inputs],
         sys.version_info[:2],
     ]

@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from model.assembly import Catalogue, GroupArrays, UserArrays, group_arrays, user_arrays
 from model.network.batch import Split
 from model.records import UserRecord
-from model.spec import FIRST_CODE, OOV, SECONDS_PER_DAY, FeatureSpec, hour_and_weekday
+from model.spec import FIRST_CODE, SECONDS_PER_DAY, FeatureSpec, hour_and_weekday
 from offline.generations import GroupSide
 from offline.histories import Column, Histories, Ints, positions, seconds
 from offline.item_vectors import purchase_svd
 from offline.progress import track
 from offline.vocabulary import LOW_ACTIVITY_SHARE
 
-MIN_ITEM_ROWS = 3
-"""Occurrences before validation below which an item's id row is the out-of-vocabulary one."""
 BLOCK = 4096
 SPLITS = ("train", "validation", "test")
 
@@ -183,7 +181,7 @@ def segments(
     hashes = np.array([sha256(user.encode()).hexdigest() for user in histories.user_ids])
     by_purchases = np.lexsort((hashes, purchases))
     low = np.zeros(len(purchases), bool)
-    low[by_purchases[: int(LOW_ACTIVITY_SHARE * len(purchases))]] = True
+    low[by_purchases[: round(LOW_ACTIVITY_SHARE * len(purchases))]] = True
     present = np.zeros(len(purchases), bool)
     present[users_with_rows] = True
     by_level = np.lexsort((hashes, clicks, purchases))
@@ -193,52 +191,62 @@ def segments(
     return low, level
 
 
-def item_id_rows(counts: Ints) -> Ints:
-    """int64 ``[I + 2]``: each catalogue row's id row, OOV where the item is too rare to learn."""
-    rows = np.arange(len(counts), dtype=np.int64)
-    return np.where((counts >= MIN_ITEM_ROWS) | (rows < FIRST_CODE), rows, OOV)
-
-
-@dataclass(frozen=True, eq=False)
-class ItemStatistics:
-    """What training needs to know of each catalogue row."""
-
-    id_row: Ints
-    """int64 ``[I + 2]``: the row of the id table an item uses."""
-    vectors: NDArray[np.float32]
-    """float32 ``[I + 2, width]``: where its id row begins."""
-
-
-def item_statistics(
-    catalogue: Catalogue,
-    histories: Histories,
-    train_items: Ints,
-    train_start_s: int,
-    validation_start_s: int,
-    width: int,
-) -> ItemStatistics:
-    """Count items before validation and factorise purchases before training.
+def item_vectors(
+    catalogue: Catalogue, histories: Histories, before_s: int, width: int
+) -> NDArray[np.float32]:
+    """Where the id rows of items begin: purchases before training, factorised.
 
     Args:
         catalogue: the catalogue.
         histories: the event logs.
-        train_items: int64 catalogue row of every training row.
-        train_start_s: purchases before it are factorised.
-        validation_start_s: purchases before it are counted.
+        before_s: only purchases strictly before it count.
         width: of an id row.
+
+    Returns:
+        float32 ``[I + 2, width]``, as ``purchase_svd`` gives it.
     """
     log = histories.purchases
-    rows = catalogue.rows(log.keys)
     users = np.repeat(np.arange(len(log.offsets) - 1), np.diff(log.offsets))
-    size = len(catalogue.keys) + FIRST_CODE
-    counts = np.bincount(train_items, minlength=size)
-    counts += np.bincount(rows[log.times < validation_start_s], minlength=size)
-    early = log.times < train_start_s
-    shape = (len(log.offsets) - 1, size)
-    return ItemStatistics(
-        id_row=item_id_rows(counts),
-        vectors=purchase_svd(users[early], rows[early], shape, width, seed=0),
-    )
+    early = log.times < before_s
+    shape = (len(log.offsets) - 1, len(catalogue.keys) + FIRST_CODE)
+    return purchase_svd(users[early], catalogue.rows(log.keys)[early], shape, width, seed=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """All that training and evaluation read."""
+
+    spec: FeatureSpec
+    catalogue: Catalogue
+    item_vectors: NDArray[np.float32]
+    """float32 ``[I + 2, item width]``: where the item id rows begin."""
+    train: Split
+    validation: Split
+    test: Split
+
+    def save(self, folder: Path) -> None:
+        """Write everything into an empty folder."""
+        (folder / "spec.json").write_text(self.spec.to_json())
+        np.save(folder / "item_keys.npy", self.catalogue.keys)
+        np.save(folder / "item_codes.npy", self.catalogue.codes)
+        np.save(folder / "item_vectors.npy", self.item_vectors)
+        for name in SPLITS:
+            save_split(folder / name, getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Samples":
+        """Map what ``save`` wrote, read-only."""
+        return cls(
+            spec=FeatureSpec.from_json((folder / "spec.json").read_text()),
+            catalogue=Catalogue(
+                keys=np.load(folder / "item_keys.npy", allow_pickle=False),
+                codes=np.load(folder / "item_codes.npy", allow_pickle=False),
+            ),
+            item_vectors=np.load(folder / "item_vectors.npy", allow_pickle=False),
+            train=load_split(folder / "train"),
+            validation=load_split(folder / "validation"),
+            test=load_split(folder / "test"),
+        )
 
 
 def save_split(folder: Path, split: Split) -> None:

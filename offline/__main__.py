@@ -1,0 +1,159 @@
+"""The command line of the offline half: ``choirrec-offline``."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model.repository import Repository
+from offline.artefacts import Store
+from offline.demo import demonstrate
+from offline.embedded_redis import NoRedisServer
+from offline.export import ExportError
+from offline.local_service import ServiceFailed
+from offline.pipeline import Pipeline
+from offline.presets import PRESETS
+from offline.publish import PublishError, complete_generations, incomplete_generations, remove
+from offline.redis_client import RedisClient, RedisFailed
+from offline.release import cut_records, publish_records, release
+from offline.rules import DatasetError
+from offline.seeds import evaluate_seeds
+from offline.sources import complete_journey, own_files
+
+FAILURES = (
+    ExportError,
+    PublishError,
+    RedisFailed,
+    NoRedisServer,
+    ServiceFailed,
+    OSError,
+    ValueError,
+    ArithmeticError,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: as on the command line, without the program's name; None takes them from it.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 bad input (nothing written), 130 interrupted.
+    """
+    # Some libraries set the root logger to INFO when they are imported.
+    logging.basicConfig(level=logging.WARNING, force=True)
+    chosen = _parser().parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except DatasetError as error:
+        print(f"choirrec-offline: {error}", file=sys.stderr)
+        return 2
+    except FAILURES as error:
+        print(f"choirrec-offline: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="choirrec-offline", description="From a raw log to a bundle and a generation."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _demo_parser(commands.add_parser("demo", help="the whole way on the household panel"))
+    _build_parser(commands.add_parser("build", help="a bundle, and records when Redis is named"))
+    _evaluate_parser(commands.add_parser("evaluate", help="every model, several seeds"))
+    _generations_parser(commands.add_parser("generations", help="list or remove generations"))
+    return parser
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, default=Path("var"), help="where everything lies")
+
+
+def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
+    _add_root(parser)
+    parser.add_argument("--mapping", type=Path, help="TOML mapping of your own log (docs/data.md)")
+    parser.add_argument(
+        "--window", default="design", help="of the household panel: design or replication"
+    )
+    parser.add_argument("--preset", choices=sorted(PRESETS), default=preset)
+
+
+def _demo_parser(parser: argparse.ArgumentParser) -> None:
+    _add_root(parser)
+    parser.set_defaults(run=_demo)
+
+
+def _build_parser(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser, "spec")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repository", help="folder or URL of bundles; default ROOT/repository")
+    parser.add_argument("--redis-url", help="publish the records there; default: do not publish")
+    parser.add_argument("--keep", type=int, default=2, help="complete generations that stay")
+    parser.set_defaults(run=_build)
+
+
+def _evaluate_parser(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser, "spec")
+    parser.add_argument("--seeds", type=int, default=3, help="how many model seeds")
+    parser.add_argument("--out", type=Path, default=Path("results/eval.json"))
+    parser.set_defaults(run=_evaluate)
+
+
+def _generations_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--redis-url", required=True)
+    parser.add_argument("--remove", metavar="NAME", help="remove one by its own list of keys")
+    parser.set_defaults(run=_generations)
+
+
+def _demo(chosen: argparse.Namespace) -> None:
+    once, short = (os.environ.get(name, "") == "1" for name in ("ONCE", "SHORT"))
+    demonstrate(chosen.root, once, short)
+
+
+def _pipeline(chosen: argparse.Namespace) -> Pipeline:
+    dataset = own_files(chosen.mapping) if chosen.mapping else complete_journey(chosen.window)
+    return Pipeline(Store(chosen.root / "artefacts"), dataset, PRESETS[chosen.preset])
+
+
+def _build(chosen: argparse.Namespace) -> None:
+    pipeline = _pipeline(chosen)
+    records = cut_records(pipeline, pipeline.serving_cut())
+    repository = Repository(chosen.repository or str(chosen.root / "repository"))
+    released = release(pipeline, records, repository, chosen.seed, chosen.root / "triton")
+    state = "exported" if released.new else "unchanged"
+    print(f"model version {released.version} ({state}) in {repository.url}")
+    if chosen.redis_url:
+        published = publish_records(records, chosen.redis_url, chosen.keep)
+        print(f"generation {published.generation.name}: {published.records} records written")
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    figures = evaluate_seeds(_pipeline(chosen), range(chosen.seeds))
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = chosen.out.with_suffix(".partial")
+    unfinished.write_text(json.dumps(figures, indent=1))
+    unfinished.replace(chosen.out)
+
+
+def _generations(chosen: argparse.Namespace) -> None:
+    redis = RedisClient(chosen.redis_url)
+    if chosen.remove:
+        print(f"removed {remove(redis, chosen.remove)} records of {chosen.remove}")
+    for generation in complete_generations(redis):
+        print(
+            f"complete    {generation.name}  {generation.users} users, {generation.groups} groups"
+        )
+    for name in incomplete_generations(redis):
+        print(f"incomplete  {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

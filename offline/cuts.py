@@ -1,0 +1,159 @@
+"""Cuts: the stages that make one generation's groups and priors, as of one moment."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from model.codebooks import Codebooks
+from model.encoder import EncoderBlock
+from model.wordllama_encoder import WordLlamaEncoder
+from offline.artefacts import Artefact, Store
+from offline.embeddings import write_embeddings
+from offline.engine import Engine, connect
+from offline.events import CanonicalTables
+from offline.generations import GenerationFiles
+from offline.groups import fit_groups
+from offline.presets import Preset
+from offline.priors import Members, PriorSources, prefix_depths, write_priors
+from offline.profiles import ProfileSources, write_profiles
+
+GROUP_SEED = 0
+
+
+def epoch_s(moment: datetime) -> int:
+    """Seconds since the epoch of a moment in UTC without a zone."""
+    return int(moment.replace(tzinfo=UTC).timestamp())
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The artefacts of one generation: groups and priors as of one moment."""
+
+    as_of_s: int
+    embeddings: Artefact
+    groups: Artefact
+    priors: Artefact
+
+    def files(self) -> GenerationFiles:
+        """Where codes, depths and priors lie."""
+        return GenerationFiles(
+            as_of_s=self.as_of_s,
+            codes=self.groups.folder / "codes.npy",
+            priors=self.priors.folder / "priors.parquet",
+            depths=self.priors.folder / "depths.npy",
+        )
+
+
+class Cuts:
+    """Builds generations of one data set."""
+
+    def __init__(self, store: Store, events: Artefact, preset: Preset) -> None:
+        self.store = store
+        self.events = events
+        self.preset = preset
+
+    def build(self, moment: datetime, fitted: Cut | None = None) -> Cut:
+        """Build, or find, the generation cut at a moment.
+
+        Args:
+            moment: only events strictly before it count.
+            fitted: an earlier cut whose encoder block and codebooks stay frozen; None fits both
+                here.
+
+        Returns:
+            The cut's artefacts.
+        """
+        cut = {"cut": moment.isoformat()}
+        profiles = self.store.make(
+            "profiles", lambda out: self._profiles(moment, out), cut, inputs=(self.events,)
+        )
+        frozen = (fitted.embeddings, fitted.groups) if fitted else ()
+        embeddings = self.store.make(
+            "embeddings",
+            lambda out: _embed(profiles, fitted, out),
+            {},
+            inputs=(profiles, *frozen[:1]),
+            code=("offline.embeddings", "model.wordllama_encoder"),
+        )
+        groups = self.store.make(
+            "groups",
+            lambda out: self._group(embeddings, fitted, out),
+            {"levels": self.preset.levels, "codes": self.preset.codes_per_level},
+            inputs=(embeddings, *frozen[1:]),
+        )
+        priors = self.store.make(
+            "priors",
+            lambda out: self._priors(moment, groups, out),
+            cut | {"group_len": self.preset.group_len, "n_min": self.preset.n_min},
+            inputs=(self.events, groups),
+        )
+        return Cut(epoch_s(moment), embeddings, groups, priors)
+
+    def _profiles(self, moment: datetime, out: Path) -> None:
+        tables = CanonicalTables.open(self.events.folder)
+        schema = tables.schema
+        with connect() as engine:
+            sources = ProfileSources(
+                users=engine.read_parquet(tables.path("users")),
+                items=engine.read_parquet(tables.path("items")),
+                purchases=engine.read_parquet(tables.path("purchases")),
+                searches=engine.read_parquet(tables.path("searches")),
+                discrete=schema.discrete,
+                continuous=schema.continuous,
+                categories=schema.categories,
+                windows_days=schema.profile_windows_days,
+                history_start=schema.split.history_start,
+            )
+            write_profiles(engine, sources, moment, out / "profiles.parquet")
+
+    def _group(self, embeddings: Artefact, fitted: Cut | None, out: Path) -> None:
+        vectors = np.load(embeddings.folder / "embeddings.npy", allow_pickle=False)
+        if fitted:
+            codebooks = Codebooks.load(fitted.groups.folder)
+        else:
+            codebooks, diagnostics = fit_groups(
+                vectors, self.preset.levels, self.preset.codes_per_level, GROUP_SEED
+            )
+            levels = [asdict(level) for level in diagnostics]
+            (out / "diagnostics.json").write_text(json.dumps(levels, indent=1))
+        codebooks.save(out)
+        np.save(out / "codes.npy", codebooks.assign(vectors))
+
+    def _priors(self, moment: datetime, groups: Artefact, out: Path) -> None:
+        codes = np.load(groups.folder / "codes.npy", allow_pickle=False)
+        no_group = Codebooks.load(groups.folder).codes_per_level
+        tables = CanonicalTables.open(self.events.folder)
+        user_ids = [str(user_id) for user_id in tables.users()["user_id"].to_pylist()]
+        with connect() as engine:
+            write_priors(
+                engine,
+                _prior_sources(engine, tables),
+                Members(user_ids, codes, no_group),
+                moment,
+                self.preset.group_len,
+                out / "priors.parquet",
+            )
+        np.save(out / "depths.npy", prefix_depths(codes, self.preset.n_min, no_group))
+
+
+def _embed(profiles: Artefact, fitted: Cut | None, out: Path) -> None:
+    block = EncoderBlock.load(fitted.embeddings.folder) if fitted else None
+    table = pq.read_table(profiles.folder / "profiles.parquet")
+    write_embeddings(table, WordLlamaEncoder(), out, block)
+
+
+def _prior_sources(engine: Engine, tables: CanonicalTables) -> PriorSources:
+    schema = tables.schema
+    return PriorSources(
+        users=engine.read_parquet(tables.path("users")),
+        items=engine.read_parquet(tables.path("items")),
+        purchases=engine.read_parquet(tables.path("purchases")),
+        discrete=schema.discrete,
+        continuous=schema.continuous,
+        leaf=schema.categories[-1],
+        history_start=schema.split.history_start,
+    )

@@ -1,0 +1,233 @@
+"""The pipeline: which stage reads what, from a data set to trained and measured models."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.assembly import Catalogue
+from model.codebooks import Codebooks
+from model.network.contract import ConversionModel
+from model.network.prediction import predict
+from model.spec import SECONDS_PER_DAY, FeatureSpec
+from offline.artefacts import Artefact, Store
+from offline.cuts import Cut, Cuts, epoch_s
+from offline.evaluation import evaluate, gauc_low
+from offline.events import CanonicalTables, DatasetSchema
+from offline.events import Split as TimeSplit
+from offline.generations import GroupSide
+from offline.histories import Histories, Ints, item_keys, positions, seconds
+from offline.models import build_model, load_state, save_state
+from offline.presets import Preset
+from offline.samples import Clicks, Period, Samples, build_split, item_vectors
+from offline.training import train
+from offline.vocabulary import (
+    ACTIVITY_WINDOW_DAYS,
+    Columns,
+    Sizes,
+    build_catalogue,
+    build_spec,
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where canonical tables come from."""
+
+    name: str
+    build: Callable[[Path], object]
+    settings: Mapping[str, Any]
+    """All that the rows depend on: versions, windows, digests of files."""
+    module: str
+    """The adapter that builds them."""
+
+
+class Pipeline:
+    """The stages over one data set and one preset, each built once and found afterwards."""
+
+    def __init__(self, store: Store, dataset: Dataset, preset: Preset) -> None:
+        self.store = store
+        self.dataset = dataset
+        self.preset = preset
+
+    def events(self) -> Artefact:
+        """Canonical tables."""
+        return self.store.make(
+            "events", self.dataset.build, self.dataset.settings, code=(self.dataset.module,)
+        )
+
+    def tables(self) -> CanonicalTables:
+        """The canonical tables, opened."""
+        return CanonicalTables.open(self.events().folder)
+
+    def training_cut(self) -> Cut:
+        """The generation that training and evaluation read: cut where training starts."""
+        return self._cut(self.tables().schema.split.train_start)
+
+    def serving_cut(self) -> Cut:
+        """The generation to publish: cut where the test starts, by the frozen codebooks."""
+        return self._cut(self.tables().schema.split.test_start, self.training_cut())
+
+    def samples(self) -> Artefact:
+        """Point-in-time samples of all three splits."""
+        cut = self.training_cut()
+        preset = self.preset
+        settings = {
+            "history_len": preset.history_len,
+            "group_len": preset.group_len,
+            "n_min": preset.n_min,
+            "item_dim": preset.network.item_dim,
+        }
+        return self.store.make(
+            "samples",
+            lambda out: self._build_samples(cut).save(out),
+            settings,
+            inputs=(self.events(), cut.groups, cut.priors),
+        )
+
+    def trained(self, name: str, seed: int) -> Artefact:
+        """A trained model: ``state.npz`` and ``training.json``."""
+        samples = self.samples()
+        return self.store.make(
+            "training",
+            lambda out: self._train(name, seed, samples, out),
+            {"model": name, "seed": seed, "preset": asdict(self.preset)},
+            inputs=(samples,),
+            code=("offline.training", "offline.models"),
+            resumable=True,
+        )
+
+    def evaluated(self, name: str, seed: int) -> Artefact:
+        """A model's metrics on the test rows: ``metrics.json``, and its ``logit.npy``."""
+        samples, trained = self.samples(), self.trained(name, seed)
+
+        def build(out: Path) -> None:
+            split = Samples.load(samples.folder).test
+            prediction = predict(self.model(name, seed), split)
+            metrics = evaluate(prediction.logit, split, prediction.alpha_fusion)
+            np.save(out / "logit.npy", prediction.logit)
+            (out / "metrics.json").write_text(metrics.to_json())
+
+        return self.store.make("evaluation", build, {}, inputs=(samples, trained))
+
+    def metrics(self, name: str, seed: int) -> Mapping[str, Any]:
+        """The test metrics of a model by name."""
+        metrics: Mapping[str, Any] = json.loads(
+            (self.evaluated(name, seed).folder / "metrics.json").read_text()
+        )
+        return metrics
+
+    def model(self, name: str, seed: int) -> ConversionModel:
+        """A trained model, loaded."""
+        samples = Samples.load(self.samples().folder)
+        model = build_model(name, samples, self.preset, seed)
+        load_state(model, self.trained(name, seed).folder / "state.npz")
+        return model
+
+    def histories(self) -> Histories:
+        """What was known of every user when."""
+        return open_histories(self.tables(), Samples.load(self.samples().folder).spec)
+
+    def _cut(self, moment: datetime, fitted: Cut | None = None) -> Cut:
+        cuts = Cuts(self.store, self.events(), self.preset)
+        return cuts.build(moment, fitted)
+
+    def _build_samples(self, cut: Cut) -> Samples:
+        tables = self.tables()
+        split = tables.schema.split
+        users, items = tables.users(), tables.items()
+        codebooks = Codebooks.load(cut.groups.folder)
+        spec = build_spec(
+            users,
+            items,
+            columns_of(tables.schema),
+            window_purchases(tables, epoch_s(split.train_start)),
+            Sizes(
+                history_len=self.preset.history_len,
+                group_len=self.preset.group_len,
+                levels=codebooks.levels,
+                codes_per_level=codebooks.codes_per_level,
+                n_min=self.preset.n_min,
+            ),
+        )
+        catalogue = build_catalogue(spec, items)
+        histories = open_histories(tables, spec)
+        side = GroupSide.load(cut.files(), spec)
+        splits = {
+            period.name: build_split(
+                spec,
+                catalogue,
+                histories,
+                [side],
+                clicks_of(tables, catalogue, period),
+                period,
+            )
+            for period in periods(split)
+        }
+        vectors = item_vectors(
+            catalogue, histories, epoch_s(split.train_start), self.preset.network.item_dim
+        )
+        return Samples(spec=spec, catalogue=catalogue, item_vectors=vectors, **splits)
+
+    def _train(self, name: str, seed: int, samples: Artefact, out: Path) -> None:
+        loaded = Samples.load(samples.folder)
+        model = build_model(name, loaded, self.preset, seed)
+        result = train(
+            model,
+            loaded.train,
+            replace(self.preset.train, seed=seed),
+            out / "checkpoints",
+            loaded.validation,
+            gauc_low,
+        )
+        save_state(model, out / "state.npz")
+        (out / "training.json").write_text(json.dumps(asdict(result), indent=1))
+
+
+def periods(split: TimeSplit) -> tuple[Period, Period, Period]:
+    """Training, validation and test as half-open spans of seconds."""
+    train_s, validation_s, test_s, end_s = (
+        epoch_s(moment)
+        for moment in (split.train_start, split.validation_start, split.test_start, split.test_end)
+    )
+    return (
+        Period("train", train_s, validation_s),
+        Period("validation", validation_s, test_s),
+        Period("test", test_s, end_s),
+    )
+
+
+def columns_of(schema: DatasetSchema) -> Columns:
+    """The columns that the model reads."""
+    return Columns(schema.discrete, schema.continuous, schema.categories, schema.side)
+
+
+def clicks_of(tables: CanonicalTables, catalogue: Catalogue, period: Period) -> Clicks:
+    """The clicks of one period."""
+    clicks = tables.clicks()
+    times = seconds(clicks["time"])
+    inside = np.flatnonzero((times >= period.start_s) & (times < period.end_s))
+    chosen = clicks.take(inside)
+    return Clicks.of(
+        chosen, tables.users()["user_id"], catalogue.rows(item_keys(chosen["item_id"]))
+    )
+
+
+def window_purchases(tables: CanonicalTables, before_s: int) -> Ints:
+    """int64 ``[N]``: each user's purchases in the activity window before a moment."""
+    purchases = tables.purchases()
+    users = positions(purchases["user_id"], tables.users()["user_id"])
+    times = seconds(purchases["time"])
+    since_s = before_s - ACTIVITY_WINDOW_DAYS * SECONDS_PER_DAY
+    inside = (times >= since_s) & (times < before_s)
+    return np.bincount(users[inside], minlength=len(tables.users())).astype(np.int64)
+
+
+def open_histories(tables: CanonicalTables, spec: FeatureSpec) -> Histories:
+    """The event logs of every user; sampled clicks say nothing of activity and stay out."""
+    clicks = None if tables.schema.clicks_are_sampled else tables.clicks()
+    return Histories.build(spec, tables.users(), tables.purchases(), clicks, tables.searches())

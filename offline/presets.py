@@ -1,0 +1,46 @@
+"""Presets: sizes and training settings that belong together."""
+
+from dataclasses import dataclass, replace
+
+from model.network.config import NetworkConfig
+from offline.training import TrainConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that decides a model besides its data and its seed."""
+
+    name: str
+    network: NetworkConfig
+    train: TrainConfig
+    history_len: int
+    group_len: int
+    levels: int = 3
+    codes_per_level: int | None = None
+    """None: the sizing rule of model-spec 4.4."""
+    n_min: int = 50
+    auxiliary: bool = True
+    """True: the preset ``identified`` of the losses; False: ``literal`` (model-spec row 46)."""
+
+    def shortened(self) -> "Preset":
+        """One epoch: for a look at the whole way, not at figures."""
+        return replace(self, name=f"{self.name}-short", train=replace(self.train, epochs=1))
+
+
+PRESETS = {
+    "demo": Preset(
+        name="demo",
+        network=NetworkConfig.demo(),
+        train=TrainConfig(epochs=2),
+        history_len=20,
+        group_len=20,
+    ),
+    "spec": Preset(
+        name="spec",
+        network=NetworkConfig.spec(),
+        train=TrainConfig(epochs=4),
+        history_len=50,
+        group_len=50,
+    ),
+}
+"""``spec`` has the sizes of model-spec 3.9; ``demo`` about half of every width."""

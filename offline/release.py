@@ -1,0 +1,175 @@
+"""Release: a trained model into the repository, a cut's records into Redis."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from model.bundle import Manifest, open_bundle
+from model.codebooks import Codebooks
+from model.encoder import EncoderBlock
+from model.generation import Generation
+from model.golden import PriorSnapshot
+from model.network.choirrec import ChoirRec
+from model.records import GroupRecord, UserRecord, schema_digest
+from model.repository import Repository
+from model.spec import feature_contract
+from offline.artefacts import code_digest
+from offline.cuts import Cut
+from offline.export import Ingredients, export_bundle
+from offline.generations import GroupSide
+from offline.golden_requests import choose_requests
+from offline.pipeline import Pipeline
+from offline.progress import track
+from offline.publish import Published, publish
+from offline.redis_client import RedisClient
+from offline.samples import Samples
+from offline.triton import write_triton
+
+MODEL = "choirrec"
+RELEASE_MODULES = ("offline.export", "offline.release")
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """All records of one cut."""
+
+    side: GroupSide
+    users: Sequence[UserRecord]
+    contract: str
+    """The feature contract they were made by."""
+
+    @property
+    def generation(self) -> str:
+        """The generation's name: its cut and the beginning of its contract."""
+        day = datetime.fromtimestamp(self.side.as_of_s, UTC).strftime("%Y%m%d")
+        return f"{day}-{self.contract[:8]}"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A bundle in the repository."""
+
+    version: int
+    manifest: Manifest
+    new: bool
+    """False: the repository held this very bundle already."""
+
+
+def cut_records(pipeline: Pipeline, cut: Cut) -> Records:
+    """Every user's and every group's record as of a cut."""
+    spec = Samples.load(pipeline.samples().folder).spec
+    side = GroupSide.load(cut.files(), spec)
+    histories = pipeline.histories()
+    users = [
+        histories.record(spec, user, cut.as_of_s, side.codes[user], int(side.depths[user]))
+        for user in track(range(len(histories.user_ids)), "user records")
+    ]
+    encoder = EncoderBlock.load(cut.embeddings.folder)
+    codebooks = Codebooks.load(cut.groups.folder)
+    contract = feature_contract(schema_digest(), encoder.digest, codebooks.digest, spec.digest)
+    return Records(side=side, users=users, contract=contract)
+
+
+def release(
+    pipeline: Pipeline, records: Records, repository: Repository, seed: int, triton: Path
+) -> Release:
+    """Export the trained model as the repository's next version, unless it stands there already.
+
+    Args:
+        pipeline: whose model of this seed is exported.
+        records: of the cut that the bundle's golden requests and prior snapshot come from.
+        repository: where versions stand.
+        seed: of the model.
+        triton: where a new version is written as a Triton repository too.
+
+    Returns:
+        The version.
+    """
+    trained = pipeline.trained(MODEL, seed)
+    digest = _release_digest(trained.digest, records)
+    for version in reversed(repository.versions()):
+        manifest = repository.manifest(version)
+        if manifest.lineage.get("release") == digest:
+            return Release(version, manifest, new=False)
+    version = max(repository.versions(), default=0) + 1
+    ingredients = _ingredients(pipeline, records, seed, {"release": digest})
+    with TemporaryDirectory(prefix="choirrec-export-") as scratch:
+        folder = Path(scratch) / str(version)
+        manifest = export_bundle(ingredients, version, folder)
+        repository.put(folder, version)
+        write_triton(open_bundle(folder), triton)
+    return Release(version, manifest, new=True)
+
+
+def publish_records(records: Records, redis_url: str, keep: int = 2) -> Published:
+    """Write a cut's records to Redis as one generation."""
+    groups = list(records.side.groups.values())
+    meta = Generation(
+        name=records.generation,
+        feature_contract=records.contract,
+        as_of_s=records.side.as_of_s,
+        written_at_s=int(datetime.now(UTC).timestamp()),
+        users=len(records.users),
+        groups=len(groups),
+        items=0,
+        id_chunks=0,
+        complete=False,
+    )
+    return publish(RedisClient(redis_url), meta, records.users, groups, keep=keep)
+
+
+def _release_digest(trained: str, records: Records) -> str:
+    code = [code_digest(module) for module in RELEASE_MODULES]
+    parts = [trained, records.contract, records.generation, *code]
+    return sha256("|".join(parts).encode()).hexdigest()
+
+
+def _ingredients(
+    pipeline: Pipeline, records: Records, seed: int, lineage: Mapping[str, Any]
+) -> Ingredients:
+    samples = Samples.load(pipeline.samples().folder)
+    cut = pipeline.training_cut()
+    model = cast(ChoirRec, pipeline.model(MODEL, seed))
+    schema = pipeline.tables().schema
+    item_ids = [str(item) for item in pipeline.tables().items()["item_id"].to_pylist()]
+    return Ingredients(
+        model=model,
+        spec=samples.spec,
+        config=pipeline.preset.network,
+        catalogue=samples.catalogue,
+        encoder=EncoderBlock.load(cut.embeddings.folder),
+        codebooks=Codebooks.load(cut.groups.folder),
+        snapshot=snapshot(records),
+        requests=choose_requests(
+            samples.spec, records.users, records.side.groups, item_ids, records.side.as_of_s
+        ),
+        held_out=samples.test,
+        lineage={
+            "dataset": schema.name,
+            "provenance": schema.provenance,
+            "event": schema.event,
+            "preset": pipeline.preset.name,
+            "seed": seed,
+            "generation": records.generation,
+            "artefacts": dict(_digests(pipeline, seed)),
+            **lineage,
+        },
+        metrics=pipeline.metrics(MODEL, seed),
+    )
+
+
+def snapshot(records: Records) -> PriorSnapshot:
+    """The global and the level-1 priors of a cut."""
+    kept: dict[tuple[int, ...], GroupRecord] = {
+        prefix: group for prefix, group in records.side.groups.items() if len(prefix) < 2
+    }
+    return PriorSnapshot(records.generation, records.side.as_of_s, kept)
+
+
+def _digests(pipeline: Pipeline, seed: int) -> Iterator[tuple[str, str]]:
+    for artefact in (pipeline.events(), pipeline.samples(), pipeline.trained(MODEL, seed)):
+        yield artefact.stage, artefact.digest

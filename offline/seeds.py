@@ -1,0 +1,64 @@
+"""Evaluation over seeds: every model's figures side by side, with what they rest on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from offline.evaluation import gauc_difference, user_aucs
+from offline.models import MODELS
+from offline.pipeline import Pipeline
+from offline.samples import Samples
+
+FIGURES = ("auc_low", "auc_overall", "gauc_low", "gauc_overall", "gauc_levels")
+
+
+def evaluate_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Mapping[str, Any]:
+    """Train and measure every model with every seed on the test rows.
+
+    Args:
+        pipeline: data set and preset.
+        seeds: model seeds, the same for every model.
+
+    Returns:
+        Per model the mean of each figure over seeds, its standard deviation and every seed's
+        metrics; and ChoirRec minus DIN with its interval over users (paired, mean logits over
+        seeds), which is no claim: benchmarks section 0 asks for controls beside one.
+    """
+    metrics = {name: [pipeline.metrics(name, seed) for seed in seeds] for name in MODELS}
+    schema = pipeline.tables().schema
+    split = Samples.load(pipeline.samples().folder).test
+    return {
+        "dataset": schema.name,
+        "event": schema.event,
+        "preset": pipeline.preset.name,
+        "seeds": list(seeds),
+        "test_rows": len(split),
+        "test_users": len(np.unique(split.row_user)),
+        "low_activity_users": len(np.unique(split.row_user[split.row_low])),
+        "models": {name: _summary(runs) for name, runs in metrics.items()},
+        "choirrec_minus_din": {
+            "gauc_low": _difference(pipeline, seeds, split.row_low),
+            "gauc_overall": _difference(pipeline, seeds, np.ones(len(split), bool)),
+        },
+        "provenance": schema.provenance,
+    }
+
+
+def _summary(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    means = {name: np.mean([run[name] for run in runs], axis=0).tolist() for name in FIGURES}
+    spread = {
+        f"{name}_std": np.std([run[name] for run in runs], axis=0).tolist() for name in FIGURES
+    }
+    return {**means, **spread, "runs": list(runs)}
+
+
+def _difference(pipeline: Pipeline, seeds: Sequence[int], rows: Any) -> Mapping[str, float]:
+    split = Samples.load(pipeline.samples().folder).test
+    aucs = {}
+    for name in MODELS:
+        logits = [np.load(pipeline.evaluated(name, seed).folder / "logit.npy") for seed in seeds]
+        mean = np.mean(logits, axis=0)
+        aucs[name] = user_aucs(mean[rows], split.label[rows], split.row_user[rows])
+    difference = gauc_difference(aucs["choirrec"], aucs["din"], seed=0)
+    return {"mean": difference.mean, "low": difference.low, "high": difference.high}

