@@ -96,9 +96,9 @@ class Repository:
         for name in manifest.files:
             target = folder / safe_name(name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if self._files.info(f"{source}/{name}").get("islink"):
-                raise BrokenBundle(f"{name}: a link; bundles hold plain files only")
             try:
+                if self._files.info(f"{source}/{name}").get("islink"):
+                    raise BrokenBundle(f"{name}: a link; bundles hold plain files only")
                 self._files.get_file(f"{source}/{name}", str(target))
             except FileNotFoundError as error:
                 raise BrokenBundle(f"missing file: {name}; copy the bundle again") from error

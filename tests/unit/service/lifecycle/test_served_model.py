@@ -1,0 +1,58 @@
+"""Leases of a served model."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from model.bundle import open_bundle
+from service.features.priors import Priors
+from service.features.reader import RecordReader
+from service.features.redis_store import RedisStore
+from service.inference.onnxruntime_backend import OnnxRuntimeBackend
+from service.lifecycle.served_model import LoadedBundle, ServedModel
+from service.metrics import Metrics
+from service.scorer import Scorer
+
+
+@pytest.fixture
+def served(home: Path) -> ServedModel:
+    """A model without a generation."""
+    bundle = open_bundle(home / "repository" / "1")
+    backend = OnnxRuntimeBackend(1)
+    loaded = LoadedBundle(bundle, Scorer(bundle, backend.load(bundle.graphs), 125), "CPU")
+    metrics = Metrics()
+    store = RedisStore("redis://127.0.0.1:1/0", 1, metrics.round_trips)
+    priors = Priors(bundle, None, 1)
+    return ServedModel(
+        loaded, None, RecordReader(store, bundle.spec, None, priors, metrics, budget_s=1.0)
+    )
+
+
+def test_drains_with_its_last_lease(served: ServedModel) -> None:
+    """A retired model lives until the last request that holds it has ended."""
+
+    async def scenario() -> None:
+        with served:
+            with served:
+                served.retire()
+                assert not served.drained.is_set()
+            assert not served.drained.is_set()
+        assert served.drained.is_set()
+
+    asyncio.run(scenario())
+
+
+def test_retired_model_takes_no_request(served: ServedModel) -> None:
+    """Nobody begins with a model that is about to go."""
+    served.retire()
+    assert served.drained.is_set()
+    with pytest.raises(RuntimeError, match="retired"), served:
+        pass
+
+
+def test_failed_request_gives_its_lease_back(served: ServedModel) -> None:
+    """Errors leak no model."""
+    with pytest.raises(ZeroDivisionError), served:
+        raise ZeroDivisionError
+    assert served.leases == 0
