@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from model.assembly import Catalogue
+from model.assembly import Catalogue, misfit
+from model.codebooks import Codebooks
+from model.encoder import EncoderBlock
 from model.golden import Golden, PriorSnapshot, golden_from_json, snapshot_from_json
 from model.records import schema_digest
 from model.spec import FeatureSpec, feature_contract
@@ -79,7 +81,7 @@ class Manifest:
             fields = json.loads(text)
             parts = ContractParts(**fields.pop("parts"))
             manifest = cls(parts=parts, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BrokenBundle(f"{MANIFEST}: not a bundle manifest ({error})") from error
         _check_manifest(manifest)
         return manifest
@@ -124,6 +126,8 @@ def seal(
     Returns:
         The manifest as written.
     """
+    temporary = folder / f"{MANIFEST}.tmp"
+    temporary.unlink(missing_ok=True)
     manifest = Manifest(
         model_version=model_version,
         feature_contract=parts.contract,
@@ -133,7 +137,6 @@ def seal(
         metrics=metrics,
     )
     _check_manifest(manifest)
-    temporary = folder / f"{MANIFEST}.tmp"
     temporary.write_text(manifest.to_json())
     temporary.replace(folder / MANIFEST)
     return manifest
@@ -155,9 +158,9 @@ def open_bundle(folder: Path) -> Bundle:
     manifest = Manifest.from_json(manifest_bytes.decode(errors="replace"))
     _verify_files(folder, manifest)
     spec = _parsed(folder, "spec.json", FeatureSpec.from_json)
-    _check_contract(manifest, spec)
+    _check_contract(folder, manifest, spec)
     catalogue = _catalogue(folder, spec)
-    return Bundle(
+    bundle = Bundle(
         folder=folder,
         manifest=manifest,
         digest=sha256(manifest_bytes).hexdigest(),
@@ -167,6 +170,8 @@ def open_bundle(folder: Path) -> Bundle:
         prior_snapshot=_parsed(folder, "prior_snapshot.json", snapshot_from_json),
         golden=_parsed(folder, "golden.json", golden_from_json),
     )
+    _check_records(bundle)
+    return bundle
 
 
 def file_digest(path: Path) -> str:
@@ -176,7 +181,8 @@ def file_digest(path: Path) -> str:
         BrokenBundle: when the path is a link or no regular file.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        # O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise BrokenBundle(f"{path.name}: cannot be opened as a plain file ({error})") from error
     with os.fdopen(descriptor, "rb") as file:
@@ -222,6 +228,7 @@ def _read_manifest(folder: Path) -> bytes:
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:
     found, named = set(_files(folder)), set(manifest.files)
+    named |= {f"{name}.onnx" for name in GRAPHS}
     if missing := sorted(named - found):
         raise BrokenBundle(f"missing files: {', '.join(missing[:5])}; copy the bundle again")
     if extra := sorted(found - named):
@@ -229,8 +236,8 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
     size = sum((folder / name).lstat().st_size for name in named)
     if size > MAX_BUNDLE_BYTES:
         raise BrokenBundle(f"{size} bytes, at most {MAX_BUNDLE_BYTES} are accepted")
-    for name, digest in manifest.files.items():
-        if file_digest(folder / name) != digest:
+    for name in sorted(named):
+        if file_digest(folder / name) != manifest.files.get(name):
             raise BrokenBundle(f"{name}: SHA-256 differs from the manifest's; copy it again")
 
 
@@ -240,10 +247,10 @@ def _files(folder: Path) -> list[str]:
     for root, directories, files in os.walk(folder, followlinks=False):
         links = [name for name in directories if (Path(root) / name).is_symlink()]
         names += [(Path(root) / name).relative_to(folder).as_posix() for name in files + links]
-    return sorted(name for name in names if name not in (MANIFEST, f"{MANIFEST}.tmp"))
+    return sorted(name for name in names if name != MANIFEST)
 
 
-def _check_contract(manifest: Manifest, spec: FeatureSpec) -> None:
+def _check_contract(folder: Path, manifest: Manifest, spec: FeatureSpec) -> None:
     parts = manifest.parts
     if parts.contract != manifest.feature_contract:
         raise BrokenBundle(f"{MANIFEST}: feature_contract does not follow from its parts")
@@ -252,8 +259,16 @@ def _check_contract(manifest: Manifest, spec: FeatureSpec) -> None:
             f"record schema {parts.schema[:12]}, this build speaks {schema_digest()[:12]}; "
             "serve it with the build that exported it, or export it again"
         )
-    if parts.spec != spec.digest:
-        raise BrokenBundle(f"spec.json has digest {spec.digest[:12]}, not {parts.spec[:12]}")
+    block = _parsed(folder, "encoder", EncoderBlock.load)
+    codebooks = _parsed(folder, "encoder", Codebooks.load)
+    told = {
+        "spec.json": (parts.spec, spec.digest),
+        "encoder/encoder.json": (parts.encoder, block.digest),
+        "encoder/codebooks.npy": (parts.codebooks, codebooks.digest),
+    }
+    for name, (promised, found) in told.items():
+        if promised != found:
+            raise BrokenBundle(f"{name} has digest {found[:12]}, the contract says {promised[:12]}")
 
 
 def _catalogue(folder: Path, spec: FeatureSpec) -> Catalogue:
@@ -263,6 +278,9 @@ def _catalogue(folder: Path, spec: FeatureSpec) -> Catalogue:
         raise BrokenBundle("catalogue/item_keys.npy: keys must strictly increase")
     if codes.shape != (len(keys), len(spec.item_fields)):
         raise BrokenBundle(f"catalogue/item_codes.npy: shape {codes.shape} does not fit the spec")
+    sizes = np.array([field.size for field in spec.item_fields])
+    if ((codes < 0) | (codes >= sizes)).any():
+        raise BrokenBundle("catalogue/item_codes.npy: codes outside the spec's vocabularies")
     return Catalogue(keys=keys, codes=codes)
 
 
@@ -283,8 +301,22 @@ def _tables(folder: Path, spec: FeatureSpec, catalogue: Catalogue) -> Tables:
         raise BrokenBundle(f"tables/{error}") from error
 
 
+def _check_records(bundle: Bundle) -> None:
+    if not bundle.golden:
+        raise BrokenBundle("golden.json holds no requests, so nothing shows that it works here")
+    for number, golden in enumerate(bundle.golden):
+        for record in (golden.user, golden.group):
+            if record and (reason := misfit(bundle.spec, record)):
+                raise BrokenBundle(f"golden.json, request {number}: {reason}")
+    for prefix, prior in bundle.prior_snapshot.records.items():
+        if reason := misfit(bundle.spec, prior):
+            raise BrokenBundle(f"prior_snapshot.json, prefix {prefix}: {reason}")
+
+
 def _parsed(folder: Path, name: str, parse: Any) -> Any:
+    """Read a text file, or what a folder holds, by its own parser."""
+    path = folder / name
     try:
-        return parse((folder / name).read_text())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BrokenBundle(f"{name}: {error}") from error
+        return parse(path if path.is_dir() else path.read_text())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BrokenBundle(f"{name}: {type(error).__name__}: {error}") from error

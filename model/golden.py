@@ -4,6 +4,8 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from operator import index
 from typing import Any
 
 from model.records import (
@@ -116,18 +118,30 @@ def _golden_fields(golden: Golden) -> dict[str, object]:
 def _golden(fields: Mapping[str, Any]) -> Golden:
     prefix = parse_prefix(fields["prefix"])
     user = fields["user"]
-    return Golden(
+    golden = Golden(
         user=decode_user(base64.b64decode(user), fields["user_id"]) if user else None,
         group=decode_group(base64.b64decode(fields["group"]), prefix),
-        group_as_of_s=fields["group_as_of_s"],
-        request_time_s=fields["request_time_s"],
-        hour=fields["hour"],
-        weekday=fields["weekday"],
+        group_as_of_s=index(fields["group_as_of_s"]),
+        request_time_s=index(fields["request_time_s"]),
+        hour=index(fields["hour"]),
+        weekday=index(fields["weekday"]),
         item_ids=tuple(fields["item_ids"]),
-        individual_logits=tuple(fields["individual_logits"]),
-        group_logits=tuple(fields["group_logits"]),
-        alpha_fusion=fields["alpha_fusion"],
+        individual_logits=tuple(map(float, fields["individual_logits"])),
+        group_logits=tuple(map(float, fields["group_logits"])),
+        alpha_fusion=float(fields["alpha_fusion"]),
     )
+    _check_golden(golden)
+    return golden
+
+
+def _check_golden(golden: Golden) -> None:
+    figures = (*golden.individual_logits, *golden.group_logits, golden.alpha_fusion)
+    counts = (len(golden.item_ids), len(golden.individual_logits), len(golden.group_logits))
+    if len(set(counts)) != 1 or not counts[0] or not all(map(isfinite, figures)):
+        raise ValueError(
+            f"a golden request of {counts} item ids, individual and group logits: expected as "
+            "many of each, at least one, and finite figures"
+        )
 
 
 def _to_text(record: UserRecord | GroupRecord) -> str:
