@@ -228,16 +228,16 @@ def _read_manifest(folder: Path) -> bytes:
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:
     found, named = set(_files(folder)), set(manifest.files)
-    named |= {f"{name}.onnx" for name in GRAPHS}
-    if missing := sorted(named - found):
+    needed = named | {f"{name}.onnx" for name in GRAPHS}
+    if missing := sorted(needed - found):
         raise BrokenBundle(f"missing files: {', '.join(missing[:5])}; copy the bundle again")
     if extra := sorted(found - named):
         raise BrokenBundle(f"files the manifest does not name: {', '.join(extra[:5])}")
     size = sum((folder / name).lstat().st_size for name in named)
     if size > MAX_BUNDLE_BYTES:
         raise BrokenBundle(f"{size} bytes, at most {MAX_BUNDLE_BYTES} are accepted")
-    for name in sorted(named):
-        if file_digest(folder / name) != manifest.files.get(name):
+    for name, digest in manifest.files.items():
+        if file_digest(folder / name) != digest:
             raise BrokenBundle(f"{name}: SHA-256 differs from the manifest's; copy it again")
 
 
