@@ -50,9 +50,12 @@ class Repository:
         if self._files.isfile(f"{target}/{MANIFEST}"):
             raise FileExistsError(f"model version {version} already stands in {self.url}")
         manifest = Manifest.from_json((folder / MANIFEST).read_text())
-        for name in [*manifest.files, MANIFEST]:
+        for name in manifest.files:
             self._files.makedirs(str(PurePosixPath(f"{target}/{name}").parent), exist_ok=True)
             self._files.put_file(str(folder / name), f"{target}/{name}")
+        # Under another name first: half a manifest would make half a version count.
+        self._files.put_file(str(folder / MANIFEST), f"{target}/{MANIFEST}.tmp")
+        self._files.mv(f"{target}/{MANIFEST}.tmp", f"{target}/{MANIFEST}")
 
     def fetch(self, version: int, folder: Path) -> None:
         """Copy a version into an empty private folder, its manifest last.

@@ -3,6 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -75,6 +76,30 @@ def test_a_half_copied_version_does_not_count(url: str, sealed: Path, tmp_path: 
         repository.fetch(1, tmp_path / "private")
     repository.put(sealed, 1)
     assert repository.versions() == [1]
+
+
+def test_a_killed_copy_never_counts_and_can_be_repeated(
+    url: str, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before any of its writes, a copy is no version; repeated, it is the whole one."""
+    repository = Repository(url)
+    files, _ = fsspec.core.url_to_fs(url)
+    put_file, budget, left = type(files).put_file, 0, 0
+
+    def dying(self: object, source: str, target: str) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        put_file(self, source, target)
+
+    monkeypatch.setattr(type(files), "put_file", dying)
+    while not repository.versions():
+        left = budget
+        with suppress(KeyboardInterrupt):
+            repository.put(sealed, 1)
+        budget += 1
+    assert budget > len(repository.manifest(1).files)
 
 
 def test_an_unknown_version_names_the_known(url: str, sealed: Path, tmp_path: Path) -> None:
