@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from choirrec.v1 import features_pb2 as pb
 from model.spec import RECORD_SCHEMA_VERSION
 
+# Made once: numpy takes as long to read a type's name as to make the array.
+INT32, INT64 = np.dtype("<i4"), np.dtype("<i8")
+UINT64, FLOAT32 = np.dtype("<u8"), np.dtype("<f4")
+
 Codes = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Keys = NDArray[np.uint64]
@@ -116,7 +120,7 @@ def encode_record(record: AnyRecord) -> bytes:
             name = prefix_name(record.prefix)
             return _seal(pb.KIND_GROUP, name, record.written_at_s, _pack_group(record))
         case ItemRecord():
-            item = pb.ItemFeatures(codes=_pack(record.codes, "<i4")).SerializeToString()
+            item = pb.ItemFeatures(codes=_pack(record.codes, INT32)).SerializeToString()
             return _seal(pb.KIND_ITEM, record.item_id, record.written_at_s, item)
 
 
@@ -139,20 +143,20 @@ def decode_user(blob: bytes, user_id: str) -> UserRecord:
 
 def _user(envelope: pb.Record, user_id: str) -> UserRecord:
     user = pb.UserFeatures.FromString(envelope.features)
-    total, purchases, clicks, days = _unpack(user.counts, "<i8").tolist()
-    items, times = _unpack(user.purchase_items, "<u8"), _unpack(user.purchase_times, "<i8")
+    total, purchases, clicks, days = _unpack(user.counts, INT64).tolist()
+    items, times = _unpack(user.purchase_items, UINT64), _unpack(user.purchase_times, INT64)
     return UserRecord(
         user_id=user_id,
         written_at_s=envelope.written_at,
-        attributes=_unpack(user.attributes, "<i4"),
-        continuous=_unpack(user.continuous, "<f4"),
+        attributes=_unpack(user.attributes, INT32),
+        continuous=_unpack(user.continuous, FLOAT32),
         purchase_items=items,
         purchase_times=times,
         purchases=total,
         window_purchases=purchases,
         window_clicks=clicks,
         window_active_days=days,
-        group_id=_unpack(user.group_id, "<i4"),
+        group_id=_unpack(user.group_id, INT32),
         prefix_depth=user.prefix_depth,
     )
 
@@ -168,12 +172,12 @@ def decode_group(blob: bytes, prefix: tuple[int, ...]) -> GroupRecord:
 
 def _group(envelope: pb.Record, prefix: tuple[int, ...]) -> GroupRecord:
     group = pb.GroupFeatures.FromString(envelope.features)
-    items, times = _unpack(group.items, "<u8"), _unpack(group.times, "<i8")
+    items, times = _unpack(group.items, UINT64), _unpack(group.times, INT64)
     return GroupRecord(
         prefix=prefix,
         written_at_s=envelope.written_at,
-        attributes=_unpack(group.attributes, "<i4"),
-        continuous=_unpack(group.continuous, "<f4"),
+        attributes=_unpack(group.attributes, INT32),
+        continuous=_unpack(group.continuous, FLOAT32),
         items=items,
         times=times,
         size=group.size,
@@ -184,7 +188,7 @@ def decode_item(blob: bytes, item_id: str) -> ItemRecord:
     """Decode the record of a new item; errors as ``decode_user``."""
     envelope = _open(blob, pb.KIND_ITEM, item_id)
     try:
-        codes = _unpack(pb.ItemFeatures.FromString(envelope.features).codes, "<i4")
+        codes = _unpack(pb.ItemFeatures.FromString(envelope.features).codes, INT32)
     except (DecodeError, ValueError) as error:
         raise CorruptRecord(f"record of {item_id!r}: malformed columns ({error})") from error
     return ItemRecord(item_id=item_id, written_at_s=envelope.written_at, codes=codes)
@@ -198,22 +202,22 @@ def _pack_user(record: UserRecord) -> bytes:
         record.window_active_days,
     )
     return pb.UserFeatures(
-        attributes=_pack(record.attributes, "<i4"),
-        continuous=_pack(record.continuous, "<f4"),
-        purchase_items=_pack(record.purchase_items, "<u8"),
-        purchase_times=_pack(record.purchase_times, "<i8"),
-        counts=np.array(counts, dtype="<i8").tobytes(),
-        group_id=_pack(record.group_id, "<i4"),
+        attributes=_pack(record.attributes, INT32),
+        continuous=_pack(record.continuous, FLOAT32),
+        purchase_items=_pack(record.purchase_items, UINT64),
+        purchase_times=_pack(record.purchase_times, INT64),
+        counts=np.array(counts, dtype=INT64).tobytes(),
+        group_id=_pack(record.group_id, INT32),
         prefix_depth=record.prefix_depth,
     ).SerializeToString()
 
 
 def _pack_group(record: GroupRecord) -> bytes:
     return pb.GroupFeatures(
-        attributes=_pack(record.attributes, "<i4"),
-        continuous=_pack(record.continuous, "<f4"),
-        items=_pack(record.items, "<u8"),
-        times=_pack(record.times, "<i8"),
+        attributes=_pack(record.attributes, INT32),
+        continuous=_pack(record.continuous, FLOAT32),
+        items=_pack(record.items, UINT64),
+        times=_pack(record.times, INT64),
         size=record.size,
     ).SerializeToString()
 
@@ -253,9 +257,9 @@ def _checksum(kind: int, identity: str, written_at_s: int, features: bytes) -> i
     return zlib.crc32(features, zlib.crc32(head))
 
 
-def _pack(column: NDArray[np.generic], dtype: str) -> bytes:
+def _pack(column: NDArray[np.generic], dtype: np.dtype[Any]) -> bytes:
     return column.astype(dtype, copy=False).tobytes()
 
 
-def _unpack(column: bytes, dtype: str) -> NDArray[Any]:
-    return np.frombuffer(column, dtype=dtype)
+def _unpack(column: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.frombuffer(column, dtype)
