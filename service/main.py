@@ -90,7 +90,7 @@ def serve(settings: Settings) -> None:
     service = compose(settings)
     scoring = listen(settings.host, settings.port)
     admin = listen(settings.admin_host, settings.admin_port)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_run(settings, service, scoring, admin))
 
 
@@ -167,9 +167,10 @@ def _config(settings: Settings, app: FastAPI, *, lifespan: bool) -> uvicorn.Conf
     )
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop of uvloop where it is installed, as uvicorn chooses it."""
-    return uvicorn.Config("", loop="auto").get_loop_factory()
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The event loop to serve on: uvloop's where it is installed, as uvicorn chooses it."""
+    factory = uvicorn.Config("", loop="auto").get_loop_factory()
+    return factory() if factory else asyncio.new_event_loop()
 
 
 def listen(host: str, port: int) -> socket.socket:

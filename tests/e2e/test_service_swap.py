@@ -1,0 +1,162 @@
+"""Swaps under load: nothing fails, nothing is mixed, and a refused load touches nothing."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.fixtures.bundles import AS_OF_S, ITEMS, World, make_world, publish, shifted, write_bundle
+from tests.fixtures.redis import RedisServer
+from tests.fixtures.services import LiveService, body, live_service, settings_for, wait_until
+
+SWAPS = 12
+TIME_S = AS_OF_S + 4000
+REQUEST = body("user-5", list(ITEMS[:3]), request_time=TIME_S, context={"hour": 1, "weekday": 1})
+
+
+@pytest.fixture
+def pair(tmp_path: Path, redis_server: RedisServer) -> Iterator[tuple[LiveService, dict[Any, Any]]]:
+    """A service with two versions and two generations, and the scores each pair must give."""
+    redis = redis_server.client()
+    redis.flushall()
+    expected = {}
+    for version in (1, 2):
+        world = make_world(version)
+        write_bundle(world, tmp_path / "repository" / str(version))
+        for name, records in (("a", world), ("b", shifted(world))):
+            publish(records, redis, name)
+            expected[version, name] = _scores(records)
+    with live_service(settings_for(tmp_path, redis_server.url, generation="a")) as service:
+        yield service, expected
+
+
+def _scores(world: World) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    user = world.users["user-5"]
+    own = world.expected(user, world.groups[user.prefix], TIME_S, 1, 1, ITEMS[:3])
+    fused = (1 - own[2]) * own[0] + own[2] * own[1]
+    scores: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = 1 / (1 + np.exp(-fused))
+    return scores
+
+
+def test_swaps_under_load_fail_nothing_and_mix_nothing(
+    pair: tuple[LiveService, dict[Any, Any]],
+) -> None:
+    """Every answer of a thousand is wholly of one version and one generation, and none fails."""
+    service, expected = pair
+    done = threading.Event()
+
+    def ask() -> list[dict[str, Any]]:
+        answers = []
+        with httpx.Client(base_url=service.scoring_url, timeout=20) as client:
+            while not done.is_set():
+                reply = client.post("/score", content=REQUEST)
+                assert reply.status_code == 200, reply.text
+                answers.append(reply.json())
+        return answers
+
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(ask) for _ in range(3)]
+        try:
+            for swap in range(SWAPS):
+                version, generation = 1 + swap % 2, "ab"[swap // 2 % 2]
+                assert service.load(version, generation).status_code == 200
+        finally:
+            done.set()
+        answers = [answer for future in running for answer in future.result()]
+    assert len(answers) > 100
+    seen = {(answer["model_version"], answer["generation"]) for answer in answers}
+    assert len(seen) > 1
+    for answer in answers:
+        wanted = expected[answer["model_version"], answer["generation"]]
+        np.testing.assert_allclose(answer["scores"], wanted, atol=1e-5)
+        assert answer["degraded"] == []
+        assert answer["user"]["status"] == "known"
+
+
+def test_load_gives_a_verdict_and_is_told_by_every_route(
+    pair: tuple[LiveService, dict[Any, Any]],
+) -> None:
+    """After the verdict the next answer is the new version's, and the figures name it."""
+    service, _ = pair
+    verdict = service.load(1, "b").json()
+    assert (verdict["verdict"], verdict["model_version"], verdict["generation"]) == (
+        "active",
+        1,
+        "b",
+    )
+    answer = service.http.post("/score", content=REQUEST).json()
+    assert (answer["model_version"], answer["generation"]) == (1, "b")
+    assert answer["bundle_digest"] == verdict["bundle_digest"]
+    metrics = service.http.get("/metrics").text
+    assert metrics.count("choirrec_model_info{") == 1
+    assert 'generation="b"' in metrics
+
+
+def test_old_models_are_let_go(pair: tuple[LiveService, dict[Any, Any]], tmp_path: Path) -> None:
+    """After a swap the old model drains, and its private copy goes with time."""
+    service, _ = pair
+    first = service.service.lifecycle.champion
+    assert first is not None
+    for version in (1, 2, 1):
+        assert service.load(version).status_code == 200
+    wait_until(first.drained.is_set)
+    wait_until(lambda: len(list((tmp_path / "store").iterdir())) <= 2)
+
+
+@pytest.mark.parametrize(
+    ("version", "generation", "reason"),
+    [
+        (9, None, "model version 9 is not in"),
+        (3, None, "SHA-256 differs"),
+        (4, None, "no generation fits the bundle"),
+        (4, "a", "has feature contract"),
+        (1, "absent", "is not in the store"),
+    ],
+    ids=["absent version", "broken bundle", "no generation", "wrong contract", "absent generation"],
+)
+def test_refused_load_leaves_the_champion_alone(
+    pair: tuple[LiveService, dict[Any, Any]],
+    tmp_path: Path,
+    version: int,
+    generation: str | None,
+    reason: str,
+) -> None:
+    """The exact reason is told, and what served before serves as before."""
+    service, expected = pair
+    for broken in (3, 4):
+        contract = "encoder" if broken == 3 else "another encoder"
+        write_bundle(make_world(broken, contract), tmp_path / "repository" / str(broken))
+    (tmp_path / "repository" / "3" / "model_card.md").write_text("changed")
+    before = service.service.lifecycle.champion
+    reply = service.load(version, generation)
+    assert (reply.status_code, reply.json()["code"]) == (422, "load_refused")
+    assert reason in reply.json()["detail"]
+    assert service.service.lifecycle.champion is before
+    answer = service.http.post("/score", content=REQUEST).json()
+    np.testing.assert_allclose(answer["scores"], expected[2, "a"], atol=1e-5)
+    assert service.models()["last_load"]["state"] == "failed"
+    assert reason in service.models()["last_load"]["reason"]
+    assert service.http.get("/health/ready").status_code == 200
+
+
+def test_second_load_at_once_is_told_to_wait(pair: tuple[LiveService, dict[Any, Any]]) -> None:
+    """Two loads never race; at least one of them becomes active."""
+    service, _ = pair
+    with ThreadPoolExecutor(4) as pool:
+        replies = list(pool.map(lambda n: service.load(1 + n % 2), range(4)))
+    codes = {reply.json().get("code", "active") for reply in replies}
+    assert codes <= {"active", "load_in_progress"}
+    assert "active" in codes
+
+
+def test_load_order_is_checked(pair: tuple[LiveService, dict[Any, Any]]) -> None:
+    """A typing mistake in an order is a problem, not a load of the newest."""
+    service, _ = pair
+    for order in ({"version": "2"}, {"version": 0}, {"versoin": 2}, {"version": True}):
+        reply = httpx.post(f"{service.admin_url}/admin/load", json=order)
+        assert (reply.status_code, reply.json()["code"]) == (422, "invalid_request"), order
