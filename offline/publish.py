@@ -106,10 +106,12 @@ def publish(
     if keep < 1:
         raise PublishError(f"keep {keep}: expected at least 1, the generation being published")
     written, forecast = 0, 0
-    standing = _standing(redis, meta)
-    if standing is None:
+    kinds = (users, groups, items)
+    if standing := _standing(redis, meta):
+        _check_same_records(redis, meta.name, kinds)
+    else:
         remove(redis, meta.name)
-        records, samples = _sampled(meta, (users, groups, items))
+        records, samples = _sampled(meta, kinds)
         forecast = _check_room(redis, meta.name, samples)
         standing = _write_generation(_Claim(redis, meta.name), meta, records)
         written = meta.users + meta.groups + meta.items
@@ -217,6 +219,21 @@ def _standing(redis: RedisClient, meta: Generation) -> Generation | None:
             "publish under another name, or remove it first"
         )
     return standing
+
+
+def _check_same_records(
+    redis: RedisClient, name: str, kinds: Sequence[Iterable[AnyRecord]]
+) -> None:
+    """Compare the first records of each kind: a name must not hide that they changed."""
+    for records in kinds:
+        pairs = [_pair(name, record) for record in islice(records, SAMPLE_RECORDS)]
+        found = redis.get_many([key for key, _ in pairs])
+        for (key, blob), stored in zip(pairs, found, strict=True):
+            if blob != stored:
+                raise PublishError(
+                    f"generation {name} stands complete and differs, in {key.decode()} first; "
+                    "publish under another name, or remove it first"
+                )
 
 
 def _clear(claim: _Claim) -> int:

@@ -153,6 +153,15 @@ def test_a_complete_generation_is_never_overwritten(client: RedisClient, raw: An
     assert {key: raw.dump(key) for key in keys(raw)} == before
 
 
+def test_changed_records_under_an_old_name_are_noticed(client: RedisClient, raw: Any) -> None:
+    """Other records under the name of a complete generation are refused, not passed over."""
+    publish_all(client, "g1")
+    changed = [*USERS[:7], replace(USERS[7], purchases=99), *USERS[8:]]
+    with pytest.raises(PublishError, match=r"differs, in choirrec:g1:u:u7 first"):
+        publish(client, meta("g1"), changed, GROUPS, ITEMS)
+    assert_whole(raw, "g1")
+
+
 @pytest.mark.usefixtures("small_chunks")
 def test_killed_anywhere_it_is_never_complete_with_holes(
     client: RedisClient, server: EmbeddedRedis, raw: Any
