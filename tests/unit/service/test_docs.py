@@ -22,4 +22,4 @@ DOCS = Path(__file__).parents[3] / "docs"
 )
 def test_page_holds_the_table_of_the_code(page: str, table: str) -> None:
     """What the documentation lists is what the service has; paste the code's table to mend it."""
-    assert table in (DOCS / page).read_text(), f"docs/{page} should hold:\n{table}"
+    assert table in (DOCS / page).read_text(encoding="utf-8"), f"docs/{page} should hold:\n{table}"
