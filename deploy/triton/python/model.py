@@ -1,4 +1,8 @@
-"""A Triton Python-backend model: the graph beside it in onnxruntime, for servers without ONNX."""
+"""A Triton Python-backend model: the graph beside it in onnxruntime, for servers without ONNX.
+
+The interpreter that Triton's stub finds needs onnxruntime and numpy. Stubs up to Triton 2.51 were
+built for numpy below 2: with a later one they load, and every output comes back empty.
+"""
 
 import json
 from pathlib import Path
