@@ -38,7 +38,7 @@ ORDER: Final[Mapping[str, tuple[str, ...]]] = {
     "searches": ("time", "user_id", "query"),
 }
 TABLES = tuple(ORDER)
-_OWN_COLUMNS = ("user_id", "item_id", "text", "row")
+_OWN_COLUMNS = ("user_id", "item_id", "text", "row", "depth", "prefix", "size", "items", "times")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from model.network.prediction import predict
 from offline.checkpoints import Checkpoints
 from offline.progress import track
 
+STRETCH_STEPS = 16
+"""Steps over which contexts are sorted by length."""
+
 Validate = Callable[[NDArray[np.float32], Split], float]
 
 
@@ -29,7 +32,7 @@ class TrainConfig:
     epochs: int = 1
     """Passes over the training rows, each in an order of its own."""
     batch_rows: int = 1024
-    """Rows per step."""
+    """Rows per step, about: contexts are not split."""
     rate_start: float = 0.01
     """Adagrad's learning rate at the first step."""
     rate_end: float = 0.001
@@ -40,7 +43,7 @@ class TrainConfig:
     clip_norm: float = 5.0
     """Largest global norm of the gradient of everything but the sparse id tables."""
     unknown_share: float = 0.02
-    """Share of rows whose user is hidden, so that an unknown user's inputs are trained."""
+    """Share of contexts whose user is hidden, so that an unknown user's inputs are trained."""
     patience: int = 1
     """Epochs without a better validation score after which training stops."""
     seed: int = 0
@@ -82,6 +85,7 @@ class _State:
     """Where a run stands; everything but the parameters and the accumulators."""
 
     step: int = 0
+    epoch_step: int = 0
     best: float = -float("inf")
     best_epoch: int = 0
     epochs: list[Epoch] = field(default_factory=list)
@@ -99,7 +103,7 @@ class _State:
         """Record an epoch; returns whether it is the best so far."""
         means = {name: value / count for name, (value, count) in self.sums.items()}
         self.epochs.append(Epoch(means.pop("loss"), validation, means))
-        self.sums = {}
+        self.sums, self.epoch_step = {}, 0
         number = len(self.epochs) - 1
         better = validation is None or validation > self.best
         if better:
@@ -169,6 +173,7 @@ class _Run:
         self.optimiser = torch.optim.Adagrad(model.parameters(), lr=config.rate_start, eps=1e-10)
         self.dense = _dense_parameters(model)
         self.epoch_steps = -(-len(rows) // config.batch_rows)
+        # Contexts longer than a step make an epoch shorter than this.
         self.total_steps = self.epoch_steps * config.epochs
         self.state = _State()
         self._resume()
@@ -177,10 +182,9 @@ class _Run:
         """Do what is left of the current epoch."""
         number = len(self.state.epochs)
         self.model.train()
-        done = self.state.step - number * self.epoch_steps
-        batches = list(self._batches(number))[done:]
-        for rows, unknown in track(batches, f"epoch {number + 1}/{self.config.epochs}"):
-            self._step(rows, unknown)
+        batches = self._batches(number)[self.state.epoch_step :]
+        for contexts, unknown in track(batches, f"epoch {number + 1}/{self.config.epochs}"):
+            self._step(contexts, unknown)
             if self.state.step % self.config.checkpoint_steps == 0:
                 self._save()
 
@@ -196,19 +200,30 @@ class _Run:
         state = self.state
         return TrainResult(state.step, state.best_epoch, tuple(state.epochs), rows_per_s)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Rows, NDArray[np.bool_]]]:
-        """Rows and hidden users of each step; a function of seed and epoch alone."""
-        rng = np.random.default_rng([self.config.seed, epoch])
-        order = rng.permutation(len(self.rows))
-        unknown = rng.random(len(self.rows)) < self.config.unknown_share
-        size = self.config.batch_rows
-        for start in range(0, len(order), size):
-            yield order[start : start + size], unknown[start : start + size]
+    def _batches(self, epoch: int) -> list[tuple[Rows, NDArray[np.bool_]]]:
+        """Contexts and hidden users of each step; a function of seed and epoch alone.
 
-    def _step(self, rows: Rows, unknown: NDArray[np.bool_]) -> None:
-        batch = self.rows.batch(rows).with_unknown_users(unknown)
+        A step has whole contexts of about ``batch_rows`` rows together: their candidates share
+        the user side, which makes a step three times cheaper than rows drawn one by one.
+        """
+        rng = np.random.default_rng([self.config.seed, epoch])
+        sizes = self.rows.sizes
+        order = rng.permutation(np.flatnonzero(sizes))
+        # Contexts of like length lie together within a stretch of steps, to pad little.
+        stretch = np.cumsum(sizes[order]) // (self.config.batch_rows * STRETCH_STEPS)
+        order = order[np.lexsort((sizes[order], stretch))]
+        before = np.cumsum(sizes[order]) - sizes[order]
+        ends = np.arange(1, self.epoch_steps) * len(self.rows) / self.epoch_steps
+        steps = np.split(order, np.unique(np.searchsorted(before, ends)))
+        return [
+            (steps[n], rng.random(len(steps[n])) < self.config.unknown_share)
+            for n in rng.permutation(len(steps)).tolist()
+        ]
+
+    def _step(self, contexts: Rows, unknown: NDArray[np.bool_]) -> None:
+        batch = self.rows.context_batch(contexts).with_unknown_users(unknown)
         output = self.model(batch)
-        weights = self.model.aux_weights(self.state.step / self.total_steps)
+        weights = self.model.aux_weights(min(1.0, self.state.step / self.total_steps))
         prediction = cross_entropy(output.logit, batch.label, batch.candidate_mask)
         loss = total(prediction, output.aux, weights)
         if not torch.isfinite(loss):
@@ -223,11 +238,12 @@ class _Run:
         self.optimiser.step()
         self.state.add({"loss": loss, **output.aux, **output.diagnostics})
         self.state.step += 1
+        self.state.epoch_step += 1
 
     def _rate(self) -> float:
         """Learning rate of the current step: warm-up times linear decay (model-spec 1.4)."""
         config, step = self.config, self.state.step
-        done = step / max(self.total_steps - 1, 1)
+        done = min(1.0, step / max(self.total_steps - 1, 1))
         line = config.rate_start + (config.rate_end - config.rate_start) * done
         return line * min(1.0, (step + 1) / max(config.warmup_steps, 1))
 

@@ -153,10 +153,42 @@ class Split:
         )
 
     @cached_property
+    def sizes(self) -> Rows:
+        """int64 ``[N_ctx]``: rows of each context."""
+        return np.bincount(self.row_context, minlength=len(self.group_index))
+
+    def context_batch(self, contexts: Rows) -> Batch:
+        """Gather whole contexts, so that the candidates of one share its user side.
+
+        Args:
+            contexts: int64 ``[R]``, each with one row at least.
+
+        Returns:
+            The batch of all their rows, padded to the longest context, with a candidate mask.
+        """
+        order, starts = self._by_context
+        sizes = self.sizes[contexts]
+        steps = np.arange(sizes.max())
+        real_RC = steps < sizes[:, None]
+        rows_RC = order[np.where(real_RC, starts[contexts][:, None] + steps, 0)]
+        batch = Batch.of(
+            _take(self.users, contexts),
+            _take(self.groups, self.group_index[contexts]),
+            np.where(real_RC, self.row_item[rows_RC], PAD),
+            np.where(real_RC, self.label[rows_RC], 0.0),
+        )
+        return replace(batch, candidate_mask=_tensor(real_RC.astype(np.float32)))
+
+    @cached_property
+    def _by_context(self) -> tuple[Rows, Rows]:
+        """Row numbers sorted by context, and where each context's begin."""
+        order = np.argsort(self.row_context, kind="stable")
+        return order, np.cumsum(self.sizes) - self.sizes
+
+    @cached_property
     def blocks(self) -> list[Rows]:
         """Rows by context: int64 ``[contexts, C]``, one block per number of candidates C."""
-        counts = np.bincount(self.row_context, minlength=len(self.group_index))
-        size = counts[self.row_context]
+        size = self.sizes[self.row_context]
         order = np.lexsort((self.row_context, size))
         edges = np.flatnonzero(np.diff(size[order])) + 1
         return [rows.reshape(-1, size[rows[0]]) for rows in np.split(order, edges) if len(rows)]

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +22,6 @@ from tests.synthetic import TINY, World, world
 
 DRAWN = world(rows=200)
 SHORT = TrainConfig(epochs=3, batch_rows=32, warmup_steps=3, checkpoint_steps=4, threads=1)
-
-ROWS = ("row_context", "row_item", "label", "row_user", "row_level", "row_low")
 
 Make = Callable[[World], ConversionModel]
 
@@ -56,17 +53,17 @@ class Mortal(Split):
 
     deaths: int
 
-    def batch(self, rows: Rows) -> Batch:
+    def context_batch(self, rows: Rows) -> Batch:
         """Gather rows, or die."""
         object.__setattr__(self, "deaths", self.deaths - 1)
         if self.deaths < 0:
             raise Killed
-        return super().batch(rows)
+        return super().context_batch(rows)
 
 
 def mortal(split: Split, batches: int) -> Mortal:
     """The same rows, for a limited number of batches."""
-    dying = Mortal(**{name: value for name, value in vars(split).items() if name != "blocks"})
+    dying = Mortal(**{field.name: getattr(split, field.name) for field in fields(Split)})
     object.__setattr__(dying, "deaths", batches)
     return dying
 
@@ -76,13 +73,37 @@ def test_a_model_can_learn_sixty_four_rows_by_heart(make: Make, tmp_path: Path) 
     """In 300 steps the log loss on 64 rows falls below 0.05: every part can learn."""
     drawn = world(rows=64, contexts=64)
     once = replace(drawn.split, row_context=np.arange(64))
-    often: dict[str, Any] = {name: np.tile(getattr(once, name), 300) for name in ROWS}
     config = TrainConfig(
-        batch_rows=64, rate_start=0.05, rate_end=0.05, warmup_steps=20, unknown_share=0, threads=1
+        epochs=300,
+        batch_rows=64,
+        rate_start=0.05,
+        rate_end=0.05,
+        warmup_steps=20,
+        unknown_share=0,
+        threads=1,
     )
     model = make(drawn)
-    train(model, replace(once, **often), config, tmp_path)
+    train(model, once, config, tmp_path)
     assert evaluate(predict(model, once).logit, once).overall.logloss < 0.05
+
+
+def test_an_epoch_sees_every_row_once(tmp_path: Path) -> None:
+    """Whole contexts make a step, and no row is lost or seen twice in an epoch."""
+    seen: list[NDArray[np.int64]] = []
+
+    class Watched(Split):
+        def context_batch(self, contexts: Rows) -> Batch:
+            seen.append(contexts)
+            batch = super().context_batch(contexts)
+            assert batch.candidate_mask is not None
+            assert int(batch.candidate_mask.sum()) == int(self.sizes[contexts].sum())
+            return batch
+
+    watched = Watched(**{field.name: getattr(DRAWN.split, field.name) for field in fields(Split)})
+    train(din(DRAWN), watched, replace(SHORT, epochs=1), tmp_path)
+    contexts = np.sort(np.concatenate(seen))
+    assert contexts.tolist() == np.unique(DRAWN.split.row_context).tolist()
+    assert len(seen) == pytest.approx(len(DRAWN.split) / SHORT.batch_rows, abs=1)
 
 
 @every_model
