@@ -96,17 +96,18 @@ def _launch(program: Path, folder: Path, port: int, log: Path) -> "subprocess.Po
 def _answers(process: "subprocess.Popen[bytes]", port: int) -> bool:
     deadline = time.monotonic() + START_DEADLINE_S
     while process.poll() is None and time.monotonic() < deadline:
-        if _pings(port):
-            return process.poll() is None
+        if _is_served_by(process.pid, port):
+            return True
         time.sleep(_POLL_S)
     return False
 
 
-def _pings(port: int) -> bool:
+def _is_served_by(process_id: int, port: int) -> bool:
+    """Whether our own server answers there, not another one that took the port first."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+            connection.sendall(b"INFO server\r\n")
+            return b"process_id:%d\r" % process_id in connection.recv(1 << 16)
     except OSError:
         return False
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 LEVELS = 5
+EVENTS = {"click": "a click on", "exposure": "an exposure of"}
 INTENDED = """\
-Estimates the probability that a click on an item becomes a purchase, for one user and many
+Estimates the probability that {event} an item becomes a purchase, for one user and many
 candidate items at a time. The group channel answers for users whose own history says little.
 It ranks candidates; it is not made to set prices, to decide on credit or eligibility, or to infer
 traits of a person."""
 LIMITS = """\
-- Trained on clicks (or exposures, where the data holds no clicks): it says nothing about items
-  that were never shown.
+- It says nothing about items that were never shown, nor about what it was not trained on.
 - A user's semantic group comes from attributes, purchases and queries. Where attributes carry a
   social bias, groups carry it on; compare the metrics by activity level, and by attribute where
   the law asks for it.
@@ -29,7 +29,8 @@ def model_card(
 
     Args:
         model_version: the bundle's version.
-        lineage: where it comes from; ``provenance`` is quoted, the rest is listed.
+        lineage: where it comes from; ``provenance`` is quoted, ``event`` (click by default) says
+            what was scored, and the rest is listed.
         metrics: figures by name, ``<metric>_low``, ``_overall`` and ``_levels`` (five values).
         parity: largest relative difference between training's logits and the graphs'.
 
@@ -42,7 +43,7 @@ def model_card(
             f"# ChoirRec, model version {model_version}",
             "",
             "## What it is for",
-            INTENDED,
+            INTENDED.format(event=EVENTS[lineage.get("event", "click")]),
             "",
             "## Data",
             str(lineage.get("provenance", "No provenance was given.")),
