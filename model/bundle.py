@@ -291,7 +291,7 @@ def _array(folder: Path, name: str, dtype: np.dtype[Any], ndim: int) -> Any:
         raise BrokenBundle(f"{name}: no array can be read from it ({error})") from error
     if array.dtype != dtype or array.ndim != ndim:
         raise BrokenBundle(f"{name}: {array.dtype} in {array.ndim}-d, expected {dtype} in {ndim}-d")
-    return array
+    return np.asarray(array)  # a plain view of the mapping, cheaper to look things up in
 
 
 def _tables(folder: Path, spec: FeatureSpec, catalogue: Catalogue) -> Tables:

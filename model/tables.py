@@ -164,7 +164,8 @@ def _load(path: Path, shape: tuple[int | None, ...]) -> Floats:
         )
     if not np.isfinite(table).all():
         raise MalformedTables(f"{path.name}: holds NaN or infinity; train and export again")
-    return table
+    # A plain view of the mapping: numpy's memmap class makes every look-up pay for itself.
+    return np.asarray(table)
 
 
 def _load_all(table: "_Loader", stem: str, rows: Sequence[int]) -> tuple[Floats, ...]:

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         default=20.0, gt=0, description="Time for all round trips to Redis of one request, in ms"
     )
     group_cache_entries: int = Field(
-        default=4096, ge=1, description="Group priors kept in the process (about 15 KiB each)"
+        default=4096, ge=256, description="Group priors kept in the process (about 15 KiB each)"
     )
     host: str = Field(default="127.0.0.1", description="Address of the scoring port")
     port: int = Field(default=8080, ge=0, le=65535, description="The scoring port; 0: any free one")

@@ -1,5 +1,6 @@
 """The answer: from checked calls to columns, by one served model."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -32,8 +33,12 @@ async def answer(served: ServedModel, calls: Sequence[Call], metrics: Metrics) -
     asks = [Ask(c.user_id, r.outside) for c, r in zip(calls, resolved, strict=True)]
     evidence = await served.reader.read(asks)
     metrics.stage_duration.observe(time.perf_counter() - started_s, "fetch")
-    triples = zip(calls, resolved, evidence, strict=True)
-    return [_one(served, call, r, e, metrics) for call, r, e in triples]
+    answers: list[Any] = []
+    for call, known, found in zip(calls, resolved, evidence, strict=True):
+        if answers:
+            await asyncio.sleep(0)  # a long batch lets others in between its requests
+        answers.append(_one(served, call, known, found, metrics))
+    return answers
 
 
 def _one(

@@ -54,7 +54,7 @@ class RedisStore:
     async def complete_generations(self, deadline_s: float) -> list[str]:
         """As ``FeatureStore.complete_generations``."""
         names = await self._within(self._names(), deadline_s)
-        return [name.decode() for name in names if name]
+        return [name.decode(errors="replace") for name in names if name]
 
     async def close(self) -> None:
         """As ``FeatureStore.close``."""

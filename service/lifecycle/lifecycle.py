@@ -218,6 +218,8 @@ class Lifecycle:
                 await self.load(self._champion.version, self._settings.generation)
         except LoadError as error:
             _log.debug("not serving in full yet: %s", error.detail)
+        except Exception:
+            _log.exception("an attempt to serve in full failed; the next one follows")
 
     async def _generation_is_there(self, champion: ServedModel) -> bool:
         try:

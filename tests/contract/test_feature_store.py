@@ -11,6 +11,7 @@ import pytest
 from service.features.breaker import FAILURES_TO_OPEN, GuardedStore
 from service.features.redis_store import RedisStore
 from service.features.store import FeatureStore, StoreTimeout, StoreUnavailable
+from service.main import new_loop
 from service.metrics import Metrics
 from tests.fixtures.redis import RedisServer, running_redis
 
@@ -55,7 +56,8 @@ def _run(
         finally:
             await store.close()
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(run())
 
 
 def _soon(seconds: float) -> float:
@@ -90,6 +92,25 @@ def test_more_calls_than_connections_wait_their_turn(make: Make, server: RedisSe
         return await asyncio.gather(*(store.read(["k"], _soon(10)) for _ in range(200)))
 
     assert _run(make, server, scenario) == [[b"v"]] * 200
+
+
+def test_answer_that_arrived_in_time_is_read_after_the_deadline(
+    make: Make, server: RedisServer
+) -> None:
+    """Work on the event loop delays its timers; that alone turns no answer into a miss."""
+    server.client().set("k", "v")
+
+    async def scenario(store: FeatureStore) -> list[bytes | None]:
+        await store.read(["k"], _soon(5))
+        server.hang()
+        asked = asyncio.create_task(store.read(["k"], _soon(0.2)))
+        for _ in range(50):
+            await asyncio.sleep(0)  # the command goes out
+        server.resume()
+        time.sleep(0.5)  # the answer arrives in time, while the loop is busy
+        return await asked
+
+    assert _run(make, server, scenario) == [b"v"]
 
 
 def test_hung_server_costs_the_deadline_and_no_more(make: Make, server: RedisServer) -> None:

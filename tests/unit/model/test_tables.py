@@ -76,7 +76,7 @@ def test_a_new_item_is_its_fields_around_the_unknown_id() -> None:
 def test_tables_are_read_back_mapped(tmp_path: Path) -> None:
     """Saved tables come back equal, and mapped read-only rather than copied."""
     again = Tables.load(saved(tmp_path), SPEC, ITEMS)
-    assert isinstance(again.user, np.memmap)
+    assert isinstance(again.user.base, np.memmap)
     for (name, one), other in zip(TABLES.arrays().items(), again.arrays().values(), strict=True):
         np.testing.assert_array_equal(one, other, err_msg=name)
     with pytest.raises(ValueError, match="read-only"):
