@@ -60,13 +60,15 @@ class Cuts:
         """Build, or find, the generation cut at a moment.
 
         Args:
-            moment: only events strictly before it count.
+            moment: only events strictly before its second count, since rows are told apart by
+                seconds.
             fitted: an earlier cut whose encoder block and codebooks stay frozen; None fits both
                 here.
 
         Returns:
             The cut's artefacts.
         """
+        moment = moment.replace(microsecond=0)
         cut = {"cut": moment.isoformat()}
         profiles = self.store.make(
             "profiles", lambda out: self._profiles(moment, out), cut, inputs=(self.events,)

@@ -3,10 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 RMS = 0.1
 """Root mean square of a known item's entries: comparable with a trained row."""
+NEGLIGIBLE = 1e-6
+"""Share of the largest singular value below which a direction is rounding noise."""
 
 
 def purchase_svd(
@@ -37,15 +39,31 @@ def purchase_svd(
     counts.data = np.log1p(counts.data)
     buyers = np.asarray((counts > 0).sum(axis=0)).reshape(-1)
     weighted = counts.multiply(np.log((shape[0] + 1) / (buyers + 1))[None, :]).tocsr()
+    weighted.eliminate_zeros()
     rank = min(width, min(shape) - 1)
     vectors = np.zeros((shape[1], width), np.float32)
     if rank >= 1 and weighted.nnz:
-        start = np.random.default_rng(seed).standard_normal(min(shape))
-        _, values, right = svds(weighted, k=rank, v0=start)
-        order = np.argsort(-values)
-        directions = right[order] * np.sqrt(values[order])[:, None]
+        directions = _directions(weighted, rank, np.random.default_rng(seed))
         vectors[:, :rank] = (directions * _signs(directions)[:, None]).T
     return _scaled(vectors, buyers > 0)
+
+
+def _directions(weighted: csr_matrix, rank: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Right singular vectors times the roots of their values, largest first, ``[rank, items]``.
+
+    By the eigenvectors of the smaller side's products: of the solvers only this one takes a
+    generator for its restarts, without which equal singular values give other bytes each time.
+    """
+    few_users = weighted.shape[0] <= weighted.shape[1]
+    side = weighted if few_users else weighted.T.tocsr()
+    size = side.shape[0]
+    products = LinearOperator((size, size), matvec=lambda x: side @ (side.T @ x), dtype=float)
+    values, vectors = eigsh(products, k=rank, v0=rng.standard_normal(size), rng=rng)
+    singular = np.sqrt(np.maximum(values[::-1], 0))
+    known = singular > NEGLIGIBLE * singular.max()
+    roots = np.sqrt(np.where(known, singular, 1))[:, None]
+    right = (side.T @ vectors[:, ::-1]).T / roots if few_users else vectors[:, ::-1].T * roots
+    return np.where(known[:, None], right, 0.0)
 
 
 def _signs(directions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -147,8 +147,15 @@ def check_point_in_time(record: UserRecord, moment_s: int, cut_s: int) -> None:
         cut_s: the cut of the generation the row reads.
 
     Raises:
-        LeakingSample: when a purchase is as late as the row, or the cut is later than it.
+        LeakingSample: when the record or the cut is of a later moment than the row, or a purchase
+            is as late as the row or counted in the window alone.
     """
+    if record.written_at_s > moment_s or record.window_purchases > record.purchases:
+        raise LeakingSample(
+            f"user {record.user_id!r}: a record of {record.written_at_s} s with "
+            f"{record.window_purchases} of {record.purchases} purchases in its window, for a row "
+            f"at {moment_s} s"
+        )
     if len(record.purchase_times) and int(record.purchase_times.max()) >= moment_s:
         raise LeakingSample(
             f"user {record.user_id!r}: a purchase at {int(record.purchase_times.max())} s in the "
