@@ -1,26 +1,31 @@
 """Target attention: what of a sequence matters for a candidate."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network.layers import SplitLinear
+from model.network.layers import MatchingLinear
 
 MASKED = -1e9
 
 
 class TargetAttention(nn.Module):
-    """DIN's attention unit over [q; k; q-k; q*k], with a masked softmax (model-spec 2.3)."""
+    """DIN's attention unit over [q; k; q-k; q*k], with a masked softmax (model-spec 2.3).
 
-    def __init__(self, width: int, hidden: tuple[int, int]) -> None:
+    Its first layer also reads the dot product of each field of q and k.
+    """
+
+    def __init__(self, fields: Sequence[int], hidden: tuple[int, int]) -> None:
         """Make the unit.
 
         Args:
-            width: D, width of candidates and sequence rows.
+            fields: widths of a token's fields; their sum is D.
             hidden: widths of its two hidden layers.
         """
         super().__init__()
-        self.first = SplitLinear([width] * 4, hidden[0])
+        self.first = MatchingLinear([sum(fields)] * 4, hidden[0], fields)
         self.second = nn.Linear(hidden[0], hidden[1])
         self.out = nn.Linear(hidden[1], 1)
 

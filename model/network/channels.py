@@ -9,28 +9,41 @@ from torch import Tensor, nn
 from model.network.attention import TargetAttention
 from model.network.config import NetworkConfig, Widths
 from model.network.group_id import GroupId
-from model.network.layers import SplitLinear, ZeroLinear
+from model.network.layers import MatchingLinear, ZeroLinear
 
 
 class Tower(nn.Module):
-    """A channel's layers: parts -> mid (first hidden) -> post (second hidden) -> logit."""
+    """A channel's layers: inputs -> mid (first hidden) -> post (second hidden) -> logit."""
 
-    def __init__(self, parts: Sequence[int], hidden: Sequence[int]) -> None:
+    def __init__(self, own: Sequence[int], fields: Sequence[int], hidden: Sequence[int]) -> None:
         """Make the tower.
 
         Args:
-            parts: widths of the inputs that the first layer reads side by side.
+            own: widths of the channel's own inputs; after them the first layer reads the
+                candidate, the pooled sequence and their product.
+            fields: widths of a token's fields.
             hidden: hidden widths, two at least.
         """
         super().__init__()
-        self.first = SplitLinear(parts, hidden[0])
+        self.first = MatchingLinear([*own, *[sum(fields)] * 3], hidden[0], fields)
         self.second = nn.Linear(hidden[0], hidden[1])
         self.later = nn.ModuleList(nn.Linear(below, above) for below, above in pairwise(hidden[1:]))
         self.out = nn.Linear(hidden[-1], 1)
 
-    def mid(self, parts: Sequence[Tensor]) -> Tensor:
-        """First hidden layer, after its ReLU: float32 ``[R, C, H1]``."""
-        return F.relu(self.first(parts))
+    def mid(self, own: Sequence[Tensor], candidates_RCD: Tensor, pooled_RCD: Tensor) -> Tensor:
+        """First hidden layer, after its ReLU.
+
+        Args:
+            own: the channel's own inputs, float32 ``[R, width]`` each.
+            candidates_RCD: float32 ``[R, C, D]``.
+            pooled_RCD: float32 ``[R, C, D]``: the sequence, pooled for each candidate.
+
+        Returns:
+            float32 ``[R, C, H1]``.
+        """
+        requests = [part.unsqueeze(1) for part in own]
+        product = pooled_RCD * candidates_RCD
+        return F.relu(self.first([*requests, candidates_RCD, pooled_RCD, product]))
 
     def logit(self, mid_RCH: Tensor, injected_RCH: Tensor | None = None) -> Tensor:
         """The rest of the tower.
@@ -93,9 +106,8 @@ class GroupChannel(nn.Module):
         """Make the channel from the inputs' widths and the network's sizes."""
         super().__init__()
         self.group_id = GroupId(widths.levels, widths.group_code)
-        self.attention = TargetAttention(widths.token, config.attention)
-        parts = [widths.group_code, widths.attributes, *[widths.token] * 3]
-        self.tower = Tower(parts, config.tower)
+        self.attention = TargetAttention(widths.fields, config.attention)
+        self.tower = Tower([widths.group_code, widths.attributes], widths.fields, config.tower)
         self.injection = nn.Linear(config.tower[0], config.injection_hidden, bias=False)
 
     def forward(
@@ -123,15 +135,8 @@ class GroupChannel(nn.Module):
             ``[R, C, injection_hidden]``, the group part of eq. 6's first layer.
         """
         pooled = self.attention(candidates, group_sequence, group_mask)
-        mid = self.tower.mid(
-            [
-                self.group_id(group_codes).unsqueeze(1),
-                group_attributes.unsqueeze(1),
-                candidates,
-                pooled,
-                pooled * candidates,
-            ]
-        )
+        own = [self.group_id(group_codes), group_attributes]
+        mid = self.tower.mid(own, candidates, pooled)
         return self.tower.logit(mid), self.injection(mid.detach())
 
 
@@ -147,8 +152,8 @@ class IndividualChannel(nn.Module):
             injected: whether it takes group knowledge (eq. 6).
         """
         super().__init__()
-        self.attention = TargetAttention(widths.token, config.attention)
-        self.tower = Tower([widths.user, *[widths.token] * 3], config.tower)
+        self.attention = TargetAttention(widths.fields, config.attention)
+        self.tower = Tower([widths.user], widths.fields, config.tower)
         mid, post = config.tower[:2]
         self.injection = Injection(mid, config.injection_hidden, post) if injected else None
 
@@ -173,7 +178,7 @@ class IndividualChannel(nn.Module):
             ``individual_logit`` float32 ``[R, C]``.
         """
         pooled = self.attention(candidates, history, history_mask)
-        mid = self.tower.mid([user.unsqueeze(1), candidates, pooled, pooled * candidates])
+        mid = self.tower.mid([user], candidates, pooled)
         if self.injection is None or group_injection is None:
             return self.tower.logit(mid)
         return self.tower.logit(mid, self.injection(mid, group_injection))

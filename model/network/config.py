@@ -64,8 +64,8 @@ class NetworkConfig:
 class Widths:
     """Widths of the graphs' inputs, in numbers of float32 columns."""
 
-    token: int
-    """D: an item token, a sequence row."""
+    fields: tuple[int, ...]
+    """Widths of an item token's fields: id, category levels, side fields."""
     attributes: int
     """A: attribute rows, then two columns per continuous field."""
     user: int
@@ -77,6 +77,11 @@ class Widths:
     activity: int
     """Inputs of the reliability network."""
 
+    @property
+    def token(self) -> int:
+        """D: an item token, a sequence row."""
+        return sum(self.fields)
+
 
 def widths(spec: FeatureSpec, config: NetworkConfig) -> Widths:
     """Widths that follow from the fields of a feature spec.
@@ -86,13 +91,15 @@ def widths(spec: FeatureSpec, config: NetworkConfig) -> Widths:
         config: the network's sizes.
 
     Returns:
-        The widths D, A, U, d_e, M and that of the activity vector.
+        The widths of a token's fields, A, U, d_e, M and that of the activity vector.
     """
     attributes = len(spec.attributes) * config.attribute_dim + 2 * len(spec.continuous)
     return Widths(
-        token=config.item_dim
-        + len(spec.categories) * config.category_dim
-        + len(spec.side) * config.side_dim,
+        fields=(
+            config.item_dim,
+            *[config.category_dim] * len(spec.categories),
+            *[config.side_dim] * len(spec.side),
+        ),
         attributes=attributes,
         user=config.user_dim + attributes + len(spec.context) * config.context_dim,
         group_code=config.group_code_dim,

@@ -22,8 +22,9 @@ def test_dense_parameters_at_the_default_sizes() -> None:
     drawn = world(spec=feature_spec(history_len=4))
     model = Din(drawn.spec, NetworkConfig.spec(), drawn.lookups, seed=1)
     token, user = 80, 98
-    attention = (4 * token * 64 + 64) + (64 * 32 + 32) + (32 + 1)
-    first = (user + 3 * token) * 256 + 256
+    fields = 1 + 2 + 1
+    attention = (4 * token * 64 + fields * 64 + 64) + (64 * 32 + 32) + (32 + 1)
+    first = (user + 3 * token) * 256 + fields * 256 + 256
     rest = (256 * 128 + 128) + (128 * 64 + 64) + (64 + 1)
     assert model.dense_parameters() == attention + first + rest
 

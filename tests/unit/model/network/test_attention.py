@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 from model.network.attention import TargetAttention
 from model.network.layers import initialise
 
-WIDTH = 6
+FIELDS = (3, 2, 1)
+WIDTH = sum(FIELDS)
 
 
 def attention() -> TargetAttention:
     """An attention unit with random weights."""
-    unit = TargetAttention(WIDTH, (8, 4))
+    unit = TargetAttention(FIELDS, (8, 4))
     initialise(unit, seed=1)
+    with torch.no_grad():
+        unit.first.match.normal_(generator=torch.Generator().manual_seed(1))
     return unit
 
 
@@ -32,13 +35,15 @@ def drawn(
 def test_split_scores_equal_the_plain_concatenation(
     requests: int, candidates: int, length: int
 ) -> None:
-    """Scores equal an MLP over [q; k; q-k; q*k], which is never built."""
+    """Scores equal an MLP over [q; k; q-k; q*k; dot of each field], which is never built."""
     unit = attention()
     query, keys = drawn(requests, candidates, length)
     shape = (requests, candidates, length, WIDTH)
     q, k = query[:, :, None].expand(shape), keys[:, None].expand(shape)
-    joined = torch.cat([q, k, q - k, q * k], dim=-1)
-    hidden = torch.relu(torch.nn.functional.linear(joined, unit.first.weight, unit.first.bias))
+    dots = [part.sum(dim=-1, keepdim=True) for part in torch.split(q * k, list(FIELDS), -1)]
+    joined = torch.cat([q, k, q - k, q * k, *dots], dim=-1)
+    weight = torch.cat([unit.first.weight, unit.first.match], dim=1)
+    hidden = torch.relu(torch.nn.functional.linear(joined, weight, unit.first.bias))
     expected = unit.out(torch.relu(unit.second(hidden))).squeeze(-1)
     torch.testing.assert_close(unit.scores(query, keys), expected, atol=1e-5, rtol=1e-5)
 
