@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # Its warnings are one line per malformed request, which anybody can send at any rate.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     try:
         settings = read_settings()
         answer = _run(options, settings)

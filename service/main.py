@@ -169,7 +169,7 @@ def _config(settings: Settings, app: FastAPI, *, lifespan: bool) -> uvicorn.Conf
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """The event loop to serve on: uvloop's where it is installed, as uvicorn chooses it."""
-    factory = uvicorn.Config("", loop="auto").get_loop_factory()
+    factory = uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
     return factory() if factory else asyncio.new_event_loop()
 
 
