@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import inspect
 import json
 import shutil
 import sys
@@ -52,7 +53,8 @@ class Store:
 
         Args:
             stage: the stage's name.
-            build: writes the artefact into the empty folder it is given.
+            build: writes the artefact into the empty folder it is given; the file it is written
+                in counts with ``code``.
             settings: everything but code and inputs that the result depends on; JSON values.
             inputs: artefacts it reads.
             code: modules that do the work, ``offline.<stage>`` unless named; all they import from
@@ -61,9 +63,13 @@ class Store:
 
         Returns:
             The artefact, complete.
+
+        Raises:
+            Exception: whatever ``build`` raises; unless resumable, nothing of it is left then.
         """
         modules = code or (f"offline.{stage}",)
-        digest = _digest(stage, settings, inputs, modules)
+        sources = [_wiring(build), *map(code_digest, modules)]
+        digest = _digest(stage, settings, inputs, sources)
         if digest not in self._made:
             artefact = Artefact(stage, digest, self.root / stage / digest[:16])
             if (artefact.folder / SEAL).is_file():
@@ -83,7 +89,12 @@ class Store:
         if site.exists() and not resumable:
             shutil.rmtree(site)
         site.mkdir(parents=True, exist_ok=True)
-        build(site)
+        try:
+            build(site)
+        except BaseException:
+            if not resumable:
+                shutil.rmtree(site)
+            raise
 
     def _finish(
         self, artefact: Artefact, settings: Mapping[str, Any], inputs: Sequence[Artefact]
@@ -110,6 +121,11 @@ def code_digest(module: str) -> str:
     return digest.hexdigest()
 
 
+def _wiring(build: Callable[[Path], object]) -> str:
+    """SHA-256 of the file that says which functions a stage calls, and with what."""
+    return sha256(Path(inspect.getfile(build)).read_bytes()).hexdigest()
+
+
 def _site(place: Path) -> Path:
     return place.with_name(f"{place.name}.building")
 
@@ -118,12 +134,12 @@ def _digest(
     stage: str,
     settings: Mapping[str, Any],
     inputs: Iterable[Artefact],
-    modules: Iterable[str],
+    sources: Sequence[str],
 ) -> str:
     content = [
         stage,
         settings,
-        [code_digest(module) for module in modules],
+        sources,
         [artefact.digest for artefact in inputs],
         sys.version_info[:2],
     ]

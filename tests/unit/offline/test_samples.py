@@ -50,7 +50,7 @@ CATALOGUE = Catalogue(
 )
 CODES = np.array([[0, 1, 2], [3, 0, 0], [4, 4, 4]], np.int32)
 DEPTHS = np.array([2, 1, 0])
-PREFIXES = ((), (0,), (3,), (0, 1))
+PREFIXES: tuple[tuple[int, ...], ...] = ((), (0,), (3,), (0, 1))
 OWN_PURCHASE = Events([("u0", "i0", (BASE_S + 1) * 1000)], [], [])
 """A purchase in the very second of the row that ``rows_at(BASE_S + 1)`` holds."""
 
@@ -113,7 +113,7 @@ def leaking_window(record: Callable[..., UserRecord]) -> Callable[..., UserRecor
 
     def leak(histories: Histories, spec: Any, user: int, as_of_s: int, *args: Any) -> UserRecord:
         later = record(histories, spec, user, as_of_s + 1, *args)
-        counts = {"window_clicks": later.window_clicks, "window_active_days": 1}
+        counts: dict[str, Any] = {"window_clicks": later.window_clicks, "window_active_days": 1}
         return replace(record(histories, spec, user, as_of_s, *args), **counts)
 
     return leak
