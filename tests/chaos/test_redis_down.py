@@ -61,7 +61,7 @@ def test_killed_redis_degrades_every_answer_and_fails_none(
 ) -> None:
     """SIGKILL under requests: 200s that say so; after a restart full service comes back."""
     service, server = fragile
-    assert _is_full(service)
+    wait_until(lambda: _is_full(service))
     server.kill()
     _check_degraded(_storm(service))
     assert service.metric("choirrec_redis_breaker_open") == 1
@@ -77,7 +77,7 @@ def test_hung_redis_degrades_every_answer_and_fails_none(
 ) -> None:
     """SIGSTOP under requests: the breaker spares nearly all of them the wait."""
     service, server = fragile
-    assert _is_full(service)
+    wait_until(lambda: _is_full(service))
     server.hang()
     try:
         _check_degraded(_storm(service))

@@ -17,9 +17,9 @@ HEAD = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
 
 @pytest.fixture(scope="module")
 def strict(home: Path, redis_server: RedisServer, world: World) -> Iterator[LiveService]:
-    """A service that waits half a second for a request to arrive."""
+    """A service that waits a second for a request to arrive."""
     publish(world, redis_server.client(), "g1")
-    settings = settings_for(home, redis_server.url, receipt_deadline_ms=500.0, keep_alive_s=1.0)
+    settings = settings_for(home, redis_server.url, receipt_deadline_ms=1000.0, keep_alive_s=1.0)
     with live_service(settings) as service:
         yield service
 
@@ -62,7 +62,7 @@ def test_dripping_request_is_closed_with_a_problem(
     """However a request drips, it ends at the deadline, with 408."""
     with _connect(strict) as connection:
         answer, seconds = _drip_until_closed(connection, first, drop)
-    assert 0.4 < seconds < 8
+    assert 0.9 < seconds < 9
     assert answer.split()[1] == b"408"
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "receipt_timeout"
 
@@ -115,7 +115,7 @@ def test_deadline_does_not_touch_prompt_clients(strict: LiveService) -> None:
     )
     begun = time.monotonic()
     with _connect(strict) as connection:
-        while time.monotonic() - begun < 1.2:
+        while time.monotonic() - begun < 2.2:
             connection.sendall(text)
             assert read_response(connection).startswith(b"HTTP/1.1 200")
             time.sleep(0.2)
