@@ -86,6 +86,13 @@ def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default=preset)
 
 
+def _count(text: str) -> int:
+    """A whole number from 1."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1")
+    return int(text)
+
+
 def _demo_parser(parser: argparse.ArgumentParser) -> None:
     _add_root(parser)
     parser.set_defaults(run=_demo)
@@ -96,13 +103,13 @@ def _build_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repository", help="folder or URL of bundles; default ROOT/repository")
     parser.add_argument("--redis-url", help="publish the records there; default: do not publish")
-    parser.add_argument("--keep", type=int, default=2, help="complete generations that stay")
+    parser.add_argument("--keep", type=_count, default=2, help="complete generations that stay")
     parser.set_defaults(run=_build)
 
 
 def _evaluate_parser(parser: argparse.ArgumentParser) -> None:
     _add_source(parser, "spec")
-    parser.add_argument("--seeds", type=int, default=3, help="how many model seeds")
+    parser.add_argument("--seeds", type=_count, default=3, help="how many model seeds")
     parser.add_argument("--out", type=Path, default=Path("results/eval.json"))
     parser.set_defaults(run=_evaluate)
 

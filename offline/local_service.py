@@ -98,8 +98,16 @@ def local_service(settings: Mapping[str, str], log: Path) -> Iterator[LocalServi
         _wait_until_ready(process, service, log)
         yield service
     finally:
-        process.terminate()
+        _stop(process)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
         process.wait(STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _free(preferred: int) -> int:

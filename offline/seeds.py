@@ -1,9 +1,12 @@
 """Evaluation over seeds: every model's figures side by side, with what they rest on."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from offline.evaluation import gauc_difference, user_aucs
 from offline.models import MODELS
@@ -46,14 +49,27 @@ def evaluate_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Mapping[str, Any
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    means = {name: np.mean([run[name] for run in runs], axis=0).tolist() for name in FIGURES}
-    spread = {
-        f"{name}_std": np.std([run[name] for run in runs], axis=0).tolist() for name in FIGURES
-    }
+    means = {name: _over_runs(np.mean, runs, name) for name in FIGURES}
+    spread = {f"{name}_std": _over_runs(np.std, runs, name) for name in FIGURES}
     return {**means, **spread, "runs": list(runs)}
 
 
-def _difference(pipeline: Pipeline, seeds: Sequence[int], rows: Any) -> Mapping[str, float]:
+def _over_runs(statistic: Any, runs: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """A figure's mean or deviation over runs; null where it is not defined, as in every run."""
+    values = np.array([run[name] for run in runs], float)
+    return _plain(statistic(values, axis=0).tolist())
+
+
+def _plain(value: Any) -> Any:
+    """NaN as null: JSON has no NaN."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if math.isnan(value) else value
+
+
+def _difference(
+    pipeline: Pipeline, seeds: Sequence[int], rows: NDArray[np.bool_]
+) -> Mapping[str, float | None]:
     split = Samples.load(pipeline.samples().folder).test
     aucs = {}
     for name in MODELS:
@@ -61,4 +77,4 @@ def _difference(pipeline: Pipeline, seeds: Sequence[int], rows: Any) -> Mapping[
         mean = np.mean(logits, axis=0)
         aucs[name] = user_aucs(mean[rows], split.label[rows], split.row_user[rows])
     difference = gauc_difference(aucs["choirrec"], aucs["din"], seed=0)
-    return {"mean": difference.mean, "low": difference.low, "high": difference.high}
+    return {name: _plain(value) for name, value in asdict(difference).items()}
