@@ -31,9 +31,9 @@ PRESETS = {
     "demo": Preset(
         name="demo",
         network=NetworkConfig.demo(),
-        train=TrainConfig(epochs=2),
-        history_len=20,
-        group_len=20,
+        train=TrainConfig(epochs=3),
+        history_len=50,
+        group_len=50,
     ),
     "spec": Preset(
         name="spec",
