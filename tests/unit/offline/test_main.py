@@ -1,0 +1,191 @@
+"""The command line: exit codes, reasons, and files that appear whole or not at all."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import offline.__main__
+from model.generation import Generation
+from offline.__main__ import main
+from offline.embedded_redis import EmbeddedRedis, embedded_redis
+from offline.publish import publish
+from offline.redis_client import RedisClient
+from tests.fixtures.tiny_log import write_log
+from tests.records import WRITTEN_AT_S, group_record, user_record
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A real Redis."""
+    with embedded_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+def files(folder: Path) -> list[Path]:
+    """Every file below a folder."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def without(name: str) -> Callable[[Path], None]:
+    """Remove a file of the log."""
+    return lambda folder: (folder / name).unlink()
+
+
+def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
+    """Change a text in a file of the log."""
+
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+BAD_LOGS = {
+    "no mapping": (without("mapping.toml"), "cannot read the mapping"),
+    "no toml": (replaced("mapping.toml", "[users]", "[users"), "mapping.toml"),
+    "unknown key": (replaced("mapping.toml", "discrete", "discreet"), "discreet"),
+    "no column": (replaced("mapping.toml", '"age_band"', '"age"'), "users.csv has no column 'age'"),
+    "no file": (without("purchases.csv"), "purchases.csv: No such file"),
+    "no label": (replaced("mapping.toml", 'label = "bought"', ""), "label or attribution_days"),
+    "bad split": (
+        replaced("mapping.toml", "test_end = 2026-03-02", "test_end = 2026-01-02"),
+        "boundaries must increase",
+    ),
+    "stranger": (replaced("clicks.csv", "customer-1,", "nobody,"), "is 'nobody'; must be one of"),
+    "bad time": (replaced("purchases.csv", ",17", ",x17"), "must be seconds since 1970"),
+    "bad number": (replaced("users.csv", "customer-1,", "customer-1,,,many\nx,"), "income, row 2"),
+    "twice": (replaced("items.csv", "sku-1,", "sku-0,"), "item_id must be unique"),
+}
+
+
+@pytest.mark.parametrize("command", ["build", "evaluate"])
+@pytest.mark.parametrize("case", BAD_LOGS)
+def test_a_bad_log_ends_with_2_and_writes_nothing(
+    case: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with the mapping or a row is said once, in words, and no file appears."""
+    damage, reason = BAD_LOGS[case]
+    mapping = write_log(tmp_path / "log")
+    damage(tmp_path / "log")
+    before = set(files(tmp_path))
+    out = ["--out", str(tmp_path / "eval.json")] if command == "evaluate" else []
+    root = ["--root", str(tmp_path / "var"), "--mapping", str(mapping), "--preset", "demo"]
+    assert main([command, *root, *out]) == 2
+    assert reason in capsys.readouterr().err
+    assert set(files(tmp_path)) == before
+
+
+def test_an_unknown_window_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The panel's windows are named when another is asked for."""
+    assert main(["build", "--root", str(tmp_path), "--window", "christmas"]) == 2
+    assert "expected one of design, replication" in capsys.readouterr().err
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["bild"],
+        ["evaluate", "--seeds", "0"],
+        ["evaluate", "--seeds", "two"],
+        ["build", "--keep", "0"],
+        ["build", "--preset", "huge"],
+        ["generations"],
+    ],
+)
+def test_a_wrong_call_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that does not exist or a value that cannot be is refused with the usage."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: choirrec-offline" in capsys.readouterr().err
+
+
+def test_a_failure_ends_with_1_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unreachable Redis is a sentence and not a traceback."""
+    assert main(["generations", "--redis-url", NOWHERE]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("choirrec-offline: ")
+    assert "Traceback" not in said
+
+
+def test_an_interruption_ends_with_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C says that the same command goes on where it stopped; no result stands half-written."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(offline.__main__, "evaluate_seeds", interrupt)
+    mapping = write_log(tmp_path / "log")
+    out = tmp_path / "results" / "eval.json"
+    assert main(["evaluate", "--mapping", str(mapping), "--out", str(out)]) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+    assert not files(tmp_path / "results")
+
+
+def test_evaluate_writes_the_named_figures(tmp_path: Path) -> None:
+    """``evaluate --seeds 1`` on a log of one's own ends in a file of the figures by name."""
+    mapping = write_log(tmp_path / "log")
+    out = tmp_path / "results" / "eval.json"
+    arguments = ["--root", str(tmp_path / "var"), "--mapping", str(mapping), "--preset", "demo"]
+    assert main(["evaluate", *arguments, "--seeds", "1", "--out", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    assert (figures["dataset"], figures["preset"], figures["seeds"]) == ("tiny-shop", "demo", [0])
+    for model in ("din", "choirrec"):
+        for name in ("auc_low", "auc_overall", "gauc_low", "gauc_overall"):
+            assert 0 <= figures["models"][model][name] <= 1
+        assert len(figures["models"][model]["gauc_levels"]) == 5
+    assert files(out.parent) == [out]
+
+
+def test_generations_are_listed_and_removed(
+    redis: EmbeddedRedis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Complete and abandoned generations are told apart, and one goes when it is named."""
+    for name in ("one", "two"):
+        publish(RedisClient(redis.url), _meta(name), [user_record(1)], [group_record()], keep=5)
+    with pytest.raises(RuntimeError, match="were announced"):
+        publish(RedisClient(redis.url), _meta("half"), [], [group_record()], keep=5)
+    assert main(["generations", "--redis-url", redis.url]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed == [
+        "complete    one  1 users, 1 groups",
+        "complete    two  1 users, 1 groups",
+        "incomplete  half",
+    ]
+    for name, count in (("one", 2), ("half", 1)):
+        assert main(["generations", "--redis-url", redis.url, "--remove", name]) == 0
+        assert f"removed {count} records of {name}" in capsys.readouterr().out
+    assert main(["generations", "--redis-url", redis.url]) == 0
+    assert capsys.readouterr().out == "complete    two  1 users, 1 groups\n"
+
+
+def test_a_name_that_is_no_generation_is_refused(
+    redis: EmbeddedRedis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pattern cannot be removed by mistake: names are names."""
+    assert main(["generations", "--redis-url", redis.url, "--remove", "*"]) == 1
+    assert "expected 1 to 64 letters" in capsys.readouterr().err
+
+
+def _meta(name: str) -> Generation:
+    return Generation(
+        name=name,
+        feature_contract="c" * 64,
+        as_of_s=WRITTEN_AT_S,
+        written_at_s=WRITTEN_AT_S,
+        users=1,
+        groups=1,
+        items=0,
+        id_chunks=0,
+        complete=False,
+    )
