@@ -39,7 +39,7 @@ def evaluate_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Mapping[str, Any
         "test_rows": len(split),
         "test_users": len(np.unique(split.row_user)),
         "low_activity_users": len(np.unique(split.row_user[split.row_low])),
-        "models": {name: _summary(runs) for name, runs in metrics.items()},
+        **{name: _summary(runs) for name, runs in metrics.items()},
         "choirrec_minus_din": {
             "gauc_low": _difference(pipeline, seeds, split.row_low),
             "gauc_overall": _difference(pipeline, seeds, np.ones(len(split), bool)),

@@ -142,8 +142,8 @@ def test_evaluate_writes_the_named_figures(tmp_path: Path) -> None:
     assert (figures["dataset"], figures["preset"], figures["seeds"]) == ("tiny-shop", "demo", [0])
     for model in ("din", "choirrec"):
         for name in ("auc_low", "auc_overall", "gauc_low", "gauc_overall"):
-            assert 0 <= figures["models"][model][name] <= 1
-        assert len(figures["models"][model]["gauc_levels"]) == 5
+            assert 0 <= figures[model][name] <= 1
+        assert len(figures[model]["gauc_levels"]) == 5
     assert files(out.parent) == [out]
 
 
