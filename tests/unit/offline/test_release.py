@@ -1,0 +1,176 @@
+"""Release: one bundle per model and cut, and records that carry the same contract."""
+
+import shutil
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import offline.release
+from model.assembly import UserArrays, user_arrays
+from model.bundle import open_bundle
+from model.records import encode_record
+from model.repository import Repository
+from model.spec import hour_and_weekday
+from offline.cuts import Cuts
+from offline.pipeline import Pipeline, clicks_of, periods
+from offline.release import Records, cut_records, publish_records, release, snapshot
+from offline.samples import Samples
+from tests.fixtures.redis import RedisServer, running_redis
+from tests.fixtures.tiny_log import SEED, TEST_DAY, TinyRelease, building, day_s, shared_folder
+from tests.fixtures.tiny_log import tiny_release as make_release
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
+    """The tiny model's first version."""
+    return make_release(tmp_path_factory)
+
+
+def test_the_same_model_is_released_once(tiny: TinyRelease, tmp_path: Path) -> None:
+    """Releasing again finds the version that stands and writes nothing."""
+    again = release(tiny.pipeline, tiny.records, tiny.repository, SEED, tmp_path)
+    assert (again.version, again.new) == (tiny.release.version, False)
+    assert again.manifest == tiny.release.manifest
+    assert tiny.repository.versions() == [1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_cut_is_the_next_version(tiny: TinyRelease, tmp_path: Path) -> None:
+    """A bundle with other golden records is a new version; the old one stays as it was."""
+    shutil.copytree(tiny.repository.url.removeprefix("file://"), tmp_path / "repository")
+    repository = Repository(str(tmp_path / "repository"))
+    records = cut_records(tiny.pipeline, tiny.pipeline.training_cut())
+    made = release(tiny.pipeline, records, repository, SEED, tmp_path / "triton")
+    assert (made.version, made.new) == (2, True)
+    assert repository.versions() == [1, 2]
+    assert repository.manifest(1) == tiny.release.manifest
+    assert made.manifest.feature_contract == tiny.release.manifest.feature_contract
+    assert (tmp_path / "triton").is_dir()
+
+
+def test_a_failed_export_leaves_no_version(
+    tiny: TinyRelease, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the graphs do not answer as the network does, the repository stays empty."""
+
+    def refuse(*_: object) -> None:
+        raise ArithmeticError("the graphs differ")
+
+    monkeypatch.setattr(offline.release, "export_bundle", refuse)
+    repository = Repository(str(tmp_path / "repository"))
+    with pytest.raises(ArithmeticError):
+        release(tiny.pipeline, tiny.records, repository, SEED, tmp_path / "triton")
+    assert repository.versions() == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_bundle_says_where_it_comes_from(tiny: TinyRelease) -> None:
+    """Dataset, provenance, preset, seed, generation and the digests of its stages are recorded."""
+    lineage = tiny.release.manifest.lineage
+    assert (lineage["dataset"], lineage["event"], lineage["seed"]) == ("tiny-shop", "click", SEED)
+    assert lineage["provenance"] == tiny.pipeline.tables().schema.provenance
+    assert (lineage["preset"], lineage["generation"]) == ("tiny", tiny.records.generation)
+    assert lineage["artefacts"] == {
+        "events": tiny.pipeline.events().digest,
+        "samples": tiny.pipeline.samples().digest,
+        "training": tiny.pipeline.trained("choirrec", SEED).digest,
+    }
+    assert tiny.release.manifest.metrics == tiny.pipeline.metrics("choirrec", SEED)
+
+
+def test_records_and_bundle_share_the_contract(tiny: TinyRelease) -> None:
+    """What is published beside a bundle is what the bundle can read."""
+    bundle = open_bundle(Path(tiny.repository.url.removeprefix("file://")) / "1")
+    assert tiny.records.contract == bundle.manifest.feature_contract
+    assert bundle.prior_snapshot.generation == tiny.records.generation
+    assert bundle.spec == Samples.load(tiny.pipeline.samples().folder).spec
+
+
+def test_nothing_in_a_generation_is_as_late_as_its_cut(tiny: TinyRelease) -> None:
+    """Purchases of users and sequences of groups end before the cut, and say as of when."""
+    cut_s = tiny.records.side.as_of_s
+    assert cut_s == day_s(TEST_DAY)
+    for user in tiny.records.users:
+        assert user.written_at_s == cut_s
+        assert (user.purchase_times < cut_s).all()
+    for group in tiny.records.side.groups.values():
+        assert group.written_at_s == cut_s
+        assert (group.times < cut_s).all()
+
+
+def test_every_prior_that_a_user_needs_is_published(tiny: TinyRelease) -> None:
+    """Each user's prefix has a record, as has every step of the ladder above it."""
+    groups = tiny.records.side.groups
+    depths = {user.prefix_depth for user in tiny.records.users}
+    assert depths >= {0, 2, 3}
+    for user in tiny.records.users:
+        assert all(user.prefix[:depth] in groups for depth in range(user.prefix_depth + 1))
+
+
+def test_the_snapshot_holds_the_shallow_priors(tiny: TinyRelease) -> None:
+    """For the day Redis is gone: the global prior and those of level 1, nothing deeper."""
+    kept = snapshot(tiny.records)
+    assert {len(prefix) for prefix in kept.records} == {0, 1}
+    assert kept.as_of_s == tiny.records.side.as_of_s
+
+
+def test_a_later_cut_has_newer_records_of_the_same_contract(
+    tiny: TinyRelease, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Features refresh without a model: another name, other records, one contract."""
+    with building(shared_folder(tmp_path_factory)):
+        later = later_records(tiny.pipeline, days=4)
+    assert later.contract == tiny.records.contract
+    assert later.generation != tiny.records.generation
+    pairs = zip(later.users, tiny.records.users, strict=True)
+    assert sum(encode_record(new) != encode_record(old) for new, old in pairs) > 100
+    assert all(
+        new.purchases >= old.purchases
+        for new, old in zip(later.users, tiny.records.users, strict=True)
+    )
+
+
+def test_a_sample_is_assembled_from_the_record_of_its_moment(tiny: TinyRelease) -> None:
+    """A test row holds what serving would have assembled from a record of that very second."""
+    tables, samples = tiny.pipeline.tables(), Samples.load(tiny.pipeline.samples().folder)
+    spec, catalogue, split = samples.spec, samples.catalogue, samples.test
+    clicks = clicks_of(tables, catalogue, periods(tables.schema.split)[2])
+    users, times = clicks.context_user.tolist(), clicks.context_time.tolist()
+    side, histories = tiny.records.side, tiny.pipeline.histories()
+    records = [
+        histories.record(spec, user, time_s, side.codes[user], int(side.depths[user]))
+        for user, time_s in zip(users, times, strict=True)
+    ]
+    arrays = user_arrays(spec, catalogue, records, times, hour_and_weekday(times))
+    assert len(records) > 200
+    for column in fields(UserArrays):
+        found = getattr(split.users, column.name)
+        assert np.array_equal(found, getattr(arrays, column.name)), column.name
+
+
+@pytest.mark.needs("redis-server")
+def test_records_are_published_once(tiny: TinyRelease, tmp_path: Path) -> None:
+    """A generation of all users and groups stands complete; publishing again writes nothing."""
+    with running_redis(tmp_path) as server:
+        first, second = (publish_records(tiny.records, server.url) for _ in range(2))
+        assert_complete(server, first.generation.name)
+    assert first.records == len(tiny.records.users) + len(tiny.records.side.groups)
+    assert second.records == 0
+    assert second.generation == first.generation
+
+
+def assert_complete(server: RedisServer, name: str) -> None:
+    """The generation is the one that is listed."""
+    assert server.client().lrange("choirrec:generations", 0, -1) == [name.encode()]
+
+
+def later_records(pipeline: Pipeline, days: int) -> Records:
+    """Records of a cut some days after the serving cut, by the frozen codebooks."""
+    moment = pipeline.tables().schema.split.test_start + timedelta(days=days)
+    cuts = Cuts(pipeline.store, pipeline.events(), pipeline.preset)
+    return cut_records(pipeline, cuts.build(moment, pipeline.training_cut()))
