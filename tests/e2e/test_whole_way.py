@@ -4,35 +4,27 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from model.assembly import group_arrays, user_arrays
-from model.bundle import Bundle, open_bundle
-from model.generation import group_key, user_key
-from model.network.batch import Batch
-from model.network.choirrec import ChoirRec
-from model.records import GroupRecord, UserRecord, decode_group, decode_user
-from model.spec import hour_and_weekday, item_key
 from offline.__main__ import main as offline_main
 from offline.artefacts import Store
 from offline.cuts import Cuts
-from offline.parity import GraphRunner, Logits, difference, network_logits
+from offline.parity import difference
 from offline.pipeline import Pipeline
 from offline.release import MODEL, Records, cut_records, publish_records
 from service.cli import main as service_main
 from tests.fixtures.redis import RedisServer, running_redis
 from tests.fixtures.services import Client, service_process
+from tests.fixtures.tiny_answers import Published, call, candidates, logits_of
 from tests.fixtures.tiny_log import (
     N_ITEMS,
     N_USERS,
@@ -49,11 +41,7 @@ from tests.fixtures.tiny_log import (
 pytestmark = [pytest.mark.slow, pytest.mark.needs("redis-server")]
 
 TOLERANCE = 1e-5
-CANDIDATES = 34
 BATCH = 50
-DAY_S = 86_400
-
-Floats = NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
@@ -87,88 +75,10 @@ def service(
         yield client
 
 
-class Published:
-    """What was published, read back from Redis, and everything that may answer for it."""
-
-    def __init__(self, way: TinyRelease, redis: RedisServer) -> None:
-        """Open bundle, network and records."""
-        folder = Path(way.repository.url.removeprefix("file://")) / str(way.release.version)
-        self.bundle: Bundle = open_bundle(folder)
-        self.model = cast(ChoirRec, way.pipeline.model(MODEL, SEED)).eval()
-        self.graphs = GraphRunner(self.bundle.graphs)
-        self.as_of_s = way.records.side.as_of_s
-        self.generation = way.records.generation
-        self._redis = redis.client()
-
-    @property
-    def user_ids(self) -> list[str]:
-        """Every user of the log."""
-        return [f"customer-{number}" for number in range(N_USERS)]
-
-    @cache  # noqa: B019 (one object per module)
-    def user(self, user_id: str) -> UserRecord:
-        """A user's record as it stands in Redis."""
-        return decode_user(self._blob(user_key(self.generation, user_id)), user_id)
-
-    @cache  # noqa: B019
-    def group(self, prefix: tuple[int, ...]) -> GroupRecord:
-        """A prior as it stands in Redis."""
-        return decode_group(self._blob(group_key(self.generation, prefix)), prefix)
-
-    def _blob(self, key: str) -> bytes:
-        blob = self._redis.get(key)
-        assert isinstance(blob, bytes), key
-        return blob
-
-    def request_time(self, user_id: str) -> int:
-        """When a user asks: another hour and weekday for each, after the cut."""
-        return self.as_of_s + int(user_id.removeprefix("customer-")) * 7919 % (9 * DAY_S)
-
-    def answers(self, user_ids: Sequence[str], items_RC: list[list[str]]) -> tuple[Logits, Logits]:
-        """What the trained network and the exported graphs say, ``[R, C]`` each."""
-        spec, catalogue, tables = self.bundle.spec, self.bundle.catalogue, self.bundle.tables
-        records = [self.user(user_id) for user_id in user_ids]
-        times = [self.request_time(user_id) for user_id in user_ids]
-        users = user_arrays(spec, catalogue, records, times, hour_and_weekday(times))
-        priors = [self.group(record.prefix) for record in records]
-        groups = group_arrays(spec, catalogue, priors, self.as_of_s)
-        keys = np.array([[item_key(item) for item in row] for row in items_RC], np.uint64)
-        rows_RC = catalogue.rows(keys)
-        batch = Batch.of(users, groups, rows_RC, np.zeros(rows_RC.shape, np.float32))
-        inputs = {
-            **tables.user_inputs(users),
-            **tables.group_inputs(groups),
-            "activity": users.activity,
-            "candidates": tables.item_tokens[rows_RC],
-        }
-        return network_logits(self.model, batch), self.graphs.run(inputs)
-
-
 @pytest.fixture(scope="module")
 def published(way: TinyRelease, redis: RedisServer) -> Published:
     """Everything that answers for the published records."""
     return Published(way, redis)
-
-
-def candidates(number: int) -> list[str]:
-    """A user's candidates: another part of the catalogue for each, and one item nobody knows."""
-    known = [f"sku-{(number * 31 + place * 7) % N_ITEMS}" for place in range(CANDIDATES - 1)]
-    return [*known[: number % CANDIDATES], "sku-of-tomorrow", *known[number % CANDIDATES :]]
-
-
-def call(published: Published, user_id: str, item_ids: Sequence[str]) -> dict[str, Any]:
-    """The JSON of a user's request."""
-    time_s = published.request_time(user_id)
-    return {"user_id": user_id, "item_ids": list(item_ids), "request_time": time_s}
-
-
-def logits_of(answers: Sequence[dict[str, Any]]) -> Logits:
-    """Answers of equal length as arrays, ``[R, C]``."""
-    columns = [
-        np.array([answer[name] for answer in answers], np.float32)
-        for name in ("individual_logits", "group_logits", "alpha_fusion")
-    ]
-    return Logits(columns[0], columns[1], columns[2][:, None])
 
 
 def test_training_graphs_and_service_say_the_same_on_ten_thousand_rows(
