@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from model.assembly import Catalogue, misfit
-from model.codebooks import Codebooks
-from model.encoder import EncoderBlock
 from model.golden import Golden, PriorSnapshot, golden_from_json, snapshot_from_json
+from model.grouping import Grouping
 from model.records import schema_digest
 from model.spec import FeatureSpec, feature_contract
 from model.tables import MalformedTables, Tables
@@ -96,6 +95,7 @@ class Bundle:
     digest: str
     """SHA-256 of the manifest, which holds the hash of every other file."""
     spec: FeatureSpec
+    grouping: Grouping
     catalogue: Catalogue
     tables: Tables
     prior_snapshot: PriorSnapshot
@@ -158,13 +158,15 @@ def open_bundle(folder: Path) -> Bundle:
     manifest = Manifest.from_json(manifest_bytes.decode(errors="replace"))
     _verify_files(folder, manifest)
     spec = _parsed(folder, "spec.json", FeatureSpec.from_json)
-    _check_contract(folder, manifest, spec)
+    grouping = _parsed(folder, "encoder", partial(Grouping.load, spec=spec))
+    _check_contract(manifest, spec, grouping)
     catalogue = _catalogue(folder, spec)
     bundle = Bundle(
         folder=folder,
         manifest=manifest,
         digest=sha256(manifest_bytes).hexdigest(),
         spec=spec,
+        grouping=grouping,
         catalogue=catalogue,
         tables=_tables(folder, spec, catalogue),
         prior_snapshot=_parsed(folder, "prior_snapshot.json", snapshot_from_json),
@@ -250,7 +252,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(name for name in names if name != MANIFEST)
 
 
-def _check_contract(folder: Path, manifest: Manifest, spec: FeatureSpec) -> None:
+def _check_contract(manifest: Manifest, spec: FeatureSpec, grouping: Grouping) -> None:
     parts = manifest.parts
     if parts.contract != manifest.feature_contract:
         raise BrokenBundle(f"{MANIFEST}: feature_contract does not follow from its parts")
@@ -259,12 +261,10 @@ def _check_contract(folder: Path, manifest: Manifest, spec: FeatureSpec) -> None
             f"record schema {parts.schema[:12]}, this build speaks {schema_digest()[:12]}; "
             "serve it with the build that exported it, or export it again"
         )
-    block = _parsed(folder, "encoder", EncoderBlock.load)
-    codebooks = _parsed(folder, "encoder", Codebooks.load)
     told = {
         "spec.json": (parts.spec, spec.digest),
-        "encoder/encoder.json": (parts.encoder, block.digest),
-        "encoder/codebooks.npy": (parts.codebooks, codebooks.digest),
+        "encoder/encoder.json": (parts.encoder, grouping.encoder.digest),
+        "encoder/codebooks.npy": (parts.codebooks, grouping.codebooks.digest),
     }
     for name, (promised, found) in told.items():
         if promised != found:

@@ -1,14 +1,21 @@
 """The WordLlama encoder: static word vectors, averaged; needs no download and no accelerator."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import wordllama
 from numpy.typing import NDArray
-from wordllama import WordLlama
+
+_HANDLERS, _LEVEL = logging.root.handlers[:], logging.root.level
+import wordllama  # noqa: E402
+from wordllama import WordLlama  # noqa: E402
+
+# The package sets up the root logger when it is imported, which is for programs to decide.
+logging.root.handlers[:] = _HANDLERS
+logging.root.setLevel(_LEVEL)
 
 _CONFIG = "l2_supercat"
 _WIDTH = 256

@@ -27,6 +27,7 @@ DEGRADED = (
     "redis_unavailable",
     "no_generation",
     "user_unknown",
+    "newcomer",
     "user_record_corrupt",
     "group_record_missing",
     "group_record_corrupt",
@@ -36,7 +37,13 @@ DEGRADED = (
     "record_unusable",
 )
 """Reasons for which an answer may rest on less than it could."""
-LADDER = ("user_and_group", "user_and_prefix_group", "global_prior", "prior_snapshot")
+LADDER = (
+    "user_and_group",
+    "user_and_prefix_group",
+    "newcomer_and_group",
+    "global_prior",
+    "prior_snapshot",
+)
 """Steps of the ladder, from the best to the last."""
 RECORD_KINDS = ("user", "group", "item")
 ITEM_STATUSES = ("known", "new", "unknown")

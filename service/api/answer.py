@@ -26,11 +26,14 @@ async def answer(served: ServedModel, calls: Sequence[Call], metrics: Metrics) -
         R answers as ``service.api.wire.ScoreResponse`` describes them, with numpy columns.
 
     Raises:
+        InvalidRequest: when a call tells attributes that the model does not have.
         ScoringFailed: when the graphs give no finite score even for an unknown user.
     """
     started_s = time.perf_counter()
     resolved = [served.scorer.resolve(call.item_ids) for call in calls]
-    asks = [Ask(c.user_id, r.outside) for c, r in zip(calls, resolved, strict=True)]
+    stand_ins = [served.newcomers.stand_in(call.attributes, call.place) for call in calls]
+    triples = zip(calls, resolved, stand_ins, strict=True)
+    asks = [Ask(call.user_id, known.outside, stand_in) for call, known, stand_in in triples]
     evidence = await served.reader.read(asks)
     metrics.stage_duration.observe(time.perf_counter() - started_s, "fetch")
     answers: list[Any] = []
@@ -68,6 +71,7 @@ def _without_records(
     A record may fit its schema and still hold values beyond what the graphs can take.
     """
     evidence.user, evidence.user_status, evidence.activity_level = None, "unavailable", None
+    evidence.confidence = None
     evidence.prior, evidence.step = served.reader.snapshot(), "prior_snapshot"
     evidence.degraded += ["record_unusable", "prior_snapshot"]
     user = served.scorer.user_side(None, call.moment)
@@ -105,6 +109,7 @@ def _columns(
             "status": evidence.user_status,
             "activity_level": "unknown" if level is None else level,
             "group_id": served.scorer.group_id(user) if user else [],
+            "confidence": evidence.confidence,
             "prefix_used": evidence.prior.prefix,
         },
         "model_version": served.version,

@@ -25,6 +25,8 @@ class ModelReport(BaseModel):
     bundle_digest: str
     feature_contract: str
     provider: str
+    newcomers: str
+    """Grouped, or why they are answered as unknown users."""
     state: str
     activated_s: float
     """Seconds since the epoch."""
@@ -61,6 +63,7 @@ def report_models(lifecycle: Lifecycle) -> ModelsReport:
                 bundle_digest=champion.bundle_digest,
                 feature_contract=champion.feature_contract,
                 provider=champion.loaded.provider,
+                newcomers=champion.newcomers.absence or "grouped",
                 state="draining" if lifecycle.draining else "active",
                 activated_s=champion.activated_s,
                 leases=champion.leases,

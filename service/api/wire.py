@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
@@ -11,6 +11,7 @@ import msgspec
 
 from model.spec import MAX_ID_BYTES
 from service.errors import InvalidRequest, MalformedJson, TooManyCandidates
+from service.newcomers import Json
 from service.scorer import Moment
 
 EARLIEST_S = 946_684_800
@@ -42,11 +43,11 @@ class ScoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     context: Context | None = None
     user_attributes: (
         Annotated[
-            dict[str, str | float | bool | None],
+            dict[str, Json],
             msgspec.Meta(
                 max_length=MAX_ATTRIBUTES,
-                description="Attributes by name. Accepted and checked; a user without a record "
-                "is scored without them by this version",
+                description="Attributes by name, as the model names them. A user without a record "
+                "is grouped by them; for a user with one they are checked, not used",
             ),
         ]
         | None
@@ -79,10 +80,12 @@ class BatchRequest(msgspec.Struct, forbid_unknown_fields=True):
 class UserReport(msgspec.Struct):
     """What the answer knew of the user."""
 
-    status: Literal["known", "unknown", "unavailable"]
+    status: Literal["known", "newcomer", "unknown", "unavailable"]
     activity_level: Annotated[int, msgspec.Meta(ge=1, le=5)] | Literal["unknown"]
     group_id: list[int]
     """One code per level; empty: no group."""
+    confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] | None
+    """In a group_id given by the request's attributes; null: they were not used."""
     prefix_used: list[int]
     """The prefix group whose prior was used; empty: the global prior."""
 
@@ -119,7 +122,11 @@ class Call:
     user_id: str
     item_ids: Sequence[str]
     moment: Moment
+    attributes: Mapping[str, Json] | None
+    """What the request tells of its user, not yet checked against a model."""
     request_id: str
+    place: str = ""
+    """Where it stands in a batch, for messages: "requests[3]." for example."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +198,9 @@ def _call(request: ScoreRequest, limits: Limits, request_id: str, where: str) ->
         user_id=_id(request.user_id, f"{where}user_id"),
         item_ids=_ids(candidates, where),
         moment=_moment(request, where),
+        attributes=request.user_attributes,
         request_id=request.request_id or request_id,
+        place=where,
     )
 
 

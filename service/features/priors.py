@@ -18,6 +18,8 @@ class Prior:
     """A group prior as the graphs take it, R = 1."""
 
     prefix: tuple[int, ...]
+    size: int
+    """Members."""
     inputs: Inputs
     """The inputs of ``model.tables.GROUP_INPUTS``."""
     from_snapshot: bool
@@ -42,6 +44,7 @@ class Priors:
         self._generation = generation
         self._entries = entries
         self._kept: OrderedDict[tuple[int, ...], Prior] = OrderedDict()
+        self._absent: set[tuple[int, ...]] = set()
         self._global: Prior | None = None
         self._snapshot: dict[tuple[int, ...], Prior] = {}
 
@@ -71,10 +74,22 @@ class Priors:
             self._kept.popitem(last=False)
         return prior
 
+    def is_absent(self, prefix: tuple[int, ...]) -> bool:
+        """Whether the generation was asked for a prefix before and has no record of it."""
+        return prefix in self._absent
+
+    def add_absence(self, prefix: tuple[int, ...]) -> None:
+        """Keep that the generation has no record of a prefix; a complete one gets none later."""
+        if len(self._absent) >= self._entries:
+            self._absent.clear()
+        self._absent.add(prefix)
+
     def snapshot(self, prefix: tuple[int, ...]) -> Prior:
-        """The bundle's own prior: of level 1 when it holds the prefix's, else the global one."""
+        """The bundle's own prior: of level 1 when it has enough members, else the global one."""
         records = self._bundle.prior_snapshot.records
-        known = prefix[:1] if prefix[:1] in records else GLOBAL
+        level_1 = records.get(prefix[:1])
+        enough = level_1 is not None and level_1.size >= self._bundle.spec.n_min
+        known = prefix[:1] if enough else GLOBAL
         if known not in self._snapshot:
             as_of_s = self._bundle.prior_snapshot.as_of_s
             self._snapshot[known] = self._prior(records[known], as_of_s, from_snapshot=True)
@@ -83,4 +98,4 @@ class Priors:
     def _prior(self, record: GroupRecord, as_of_s: int, *, from_snapshot: bool) -> Prior:
         arrays = group_arrays(self._bundle.spec, self._bundle.catalogue, [record], as_of_s)
         inputs = self._bundle.tables.group_inputs(arrays)
-        return Prior(prefix=record.prefix, inputs=inputs, from_snapshot=from_snapshot)
+        return Prior(record.prefix, record.size, inputs, from_snapshot)

@@ -27,6 +27,10 @@ from service.metrics import Metrics
 Record = TypeVar("Record", UserRecord, GroupRecord, ItemRecord)
 
 
+StandIn = Callable[[], tuple[UserRecord, float]]
+"""Makes what stands in for a record that is not there, and the confidence in its group_id."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """What one request needs."""
@@ -34,6 +38,8 @@ class Ask:
     user_id: str
     new_items: Sequence[str]
     """Ids of candidates outside the catalogue."""
+    stand_in: StandIn | None = None
+    """None: the request tells nothing of its user."""
 
 
 @dataclass(eq=False)
@@ -41,8 +47,12 @@ class Evidence:
     """What one answer rests on."""
 
     user: UserRecord | None
+    """The record, or what stands in for it."""
     user_status: str
-    """known, unknown (no record) or unavailable (it could not be read or used)."""
+    """known, newcomer (no record, grouped by the request's attributes), unknown (no record) or
+    unavailable (it could not be read or used)."""
+    confidence: float | None
+    """In the group_id of what stands in for a record; None: nothing stands in."""
     activity_level: int | None
     """1 (lowest) to 5; None: the user's activity could not be read."""
     prior: Prior
@@ -59,12 +69,17 @@ class _Found:
 
     status: str = "unavailable"
     user: UserRecord | None = None
+    confidence: float | None = None
     new_items: dict[str, ItemRecord] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
     @property
     def prefix(self) -> tuple[int, ...]:
         return self.user.prefix if self.user else GLOBAL
+
+    @property
+    def stood_in(self) -> bool:
+        return self.confidence is not None
 
 
 class RecordReader:
@@ -111,6 +126,7 @@ class RecordReader:
         else:
             deadline_s = asyncio.get_running_loop().time() + self._budget_s
             await self._read_all(self._generation, asks, found, deadline_s)
+        _stand_in(asks, found)
         return [self._evidence(one) for one in found]
 
     def snapshot(self) -> Prior:
@@ -146,6 +162,7 @@ class RecordReader:
             blobs = await self._store.read(keys, deadline_s)
             self._take_users(asks, found, blobs[: len(asks)])
             self._take_items(found, items, blobs[len(asks) :])
+            _stand_in(asks, found)
             await self._read_groups(generation, found, deadline_s)
         except StoreUnavailable as failure:
             _note(found, failure.reason)
@@ -154,8 +171,7 @@ class RecordReader:
         self, generation: Generation, found: list[_Found], deadline_s: float
     ) -> None:
         """Read the prefixes that are not kept yet, with every shorter one, in one round trip."""
-        wanted = {one.prefix for one in found if self._priors.get(one.prefix) is None}
-        missing = {p for w in wanted for p in prefixes(w) if self._priors.get(p) is None}
+        missing = {prefix for one in found for prefix in self._unread(one)}
         if not missing:
             return
         ordered = sorted(missing)
@@ -167,10 +183,34 @@ class RecordReader:
                 self._priors.add(record)
             elif blob is not None:
                 corrupt.add(prefix)
+            else:
+                self._priors.add_absence(prefix)
         for one in found:
-            if one.prefix in wanted and self._priors.get(one.prefix) is None:
-                damaged = one.prefix in corrupt
-                one.reasons.append("group_record_corrupt" if damaged else "group_record_missing")
+            if reason := self._group_reason(one, corrupt):
+                one.reasons.append(reason)
+
+    def _unread(self, one: _Found) -> list[tuple[int, ...]]:
+        """Prefixes to ask for: none when the prior of the user's own prefix is kept.
+
+        Offline chose a user's prefix by the members of the groups; a newcomer's is chosen here,
+        so every prefix must be known, and one without members has no record.
+        """
+        kept = self._priors
+        if one.stood_in:
+            unread = (p for p in prefixes(one.prefix) if not kept.is_absent(p))
+            return [prefix for prefix in unread if kept.get(prefix) is None]
+        if kept.get(one.prefix) is not None:
+            return []
+        return [prefix for prefix in prefixes(one.prefix) if kept.get(prefix) is None]
+
+    def _group_reason(self, one: _Found, corrupt: set[tuple[int, ...]]) -> str | None:
+        """Why a group's own prior is not at hand after it was asked for; None: it is."""
+        if one.stood_in:
+            damaged = not corrupt.isdisjoint(prefixes(one.prefix))
+            return "group_record_corrupt" if damaged else None
+        if self._priors.get(one.prefix) is not None:
+            return None
+        return "group_record_corrupt" if one.prefix in corrupt else "group_record_missing"
 
     def _take_users(
         self, asks: Sequence[Ask], found: list[_Found], blobs: Sequence[bytes | None]
@@ -217,23 +257,38 @@ class RecordReader:
         return record
 
     def _evidence(self, one: _Found) -> Evidence:
-        prior = climb_down(self._priors, one.prefix)
+        n_min = self._spec.n_min if one.stood_in else 0
+        prior = climb_down(self._priors, one.prefix, n_min)
         if prior.from_snapshot:
             one.reasons.append("prior_snapshot")
+        found = one.status == "known"
         return Evidence(
             user=one.user,
             user_status=one.status,
+            confidence=one.confidence,
             activity_level=self._activity_level(one),
             prior=prior,
-            step=step_name(prior, one.prefix, user_found=one.user is not None),
+            step=step_name(prior, one.prefix, user_found=found, newcomer=one.stood_in),
             new_items=one.new_items,
             degraded=one.reasons,
         )
 
     def _activity_level(self, one: _Found) -> int | None:
-        if one.user is not None:
-            return self._spec.activity_level(one.user.window_purchases)
-        return self._spec.activity_level(0) if one.status == "unknown" else None
+        """None when the user may have been active, but how much could not be read."""
+        if one.status == "unavailable":
+            return None
+        return self._spec.activity_level(one.user.window_purchases if one.user else 0)
+
+
+def _stand_in(asks: Sequence[Ask], found: Sequence[_Found]) -> None:
+    """Let the attributes of a request stand in for a record that is not at hand."""
+    for ask, one in zip(asks, found, strict=True):
+        if one.user is None and ask.stand_in is not None:
+            one.user, one.confidence = ask.stand_in()
+            one.reasons = [reason for reason in one.reasons if reason != "user_unknown"]
+            one.reasons.append("newcomer")
+            if one.status == "unknown":
+                one.status = "newcomer"
 
 
 def _note(found: Sequence[_Found], reason: str) -> None:

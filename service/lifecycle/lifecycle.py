@@ -238,6 +238,8 @@ class Lifecycle:
             served.version, served.generation_name, served.bundle_digest, served.loaded.provider
         )
         _log.info("version %d with generation %s serves", served.version, served.generation_name)
+        if served.newcomers.absence is not None:
+            _log.warning("newcomers get no group: %s", served.newcomers.absence)
         if old is not None:
             old.retire()
             waiter = asyncio.create_task(self._drain(old))

@@ -12,6 +12,7 @@ from service.errors import LoadRefused
 from service.inference.backend import Backend, UnusableGraph
 from service.lifecycle.golden_check import check_golden, warm_up
 from service.lifecycle.served_model import LoadedBundle
+from service.newcomers import Newcomers, TextEncoders
 from service.scorer import Scorer
 
 CONTEXT = ("hour", "weekday")
@@ -38,6 +39,7 @@ class BundleLoader:
         self._store = store
         self._backend = backend
         self._chunk = chunk
+        self._encoders = TextEncoders()
 
     def newest_version(self) -> int:
         """The newest complete version.
@@ -106,6 +108,7 @@ class BundleLoader:
             _check_context(bundle)
             report("loading")
             scorer = Scorer(bundle, self._backend.load(bundle.graphs), self._chunk)
+            newcomers = Newcomers(bundle, self._encoders)
             report("golden")
             check_golden(bundle, scorer, self._backend.provider)
             report("warming")
@@ -113,7 +116,7 @@ class BundleLoader:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return LoadedBundle(bundle, scorer, self._backend.provider)
+        return LoadedBundle(bundle, scorer, newcomers, self._backend.provider)
 
 
 def _check_context(bundle: Bundle) -> None:

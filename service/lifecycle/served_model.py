@@ -8,6 +8,7 @@ from types import TracebackType
 from model.bundle import Bundle
 from model.generation import Generation
 from service.features.reader import RecordReader
+from service.newcomers import Newcomers
 from service.scorer import Scorer
 
 
@@ -17,6 +18,7 @@ class LoadedBundle:
 
     bundle: Bundle
     scorer: Scorer
+    newcomers: Newcomers
     provider: str
     """The execution provider that passed the golden check."""
 
@@ -40,6 +42,7 @@ class ServedModel:
         manifest = loaded.bundle.manifest
         self.loaded = loaded
         self.scorer = loaded.scorer
+        self.newcomers = loaded.newcomers
         self.reader = reader
         self.generation = generation
         self.version = manifest.model_version

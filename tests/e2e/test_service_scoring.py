@@ -64,6 +64,7 @@ def test_answer_names_everything_it_rests_on(live: LiveService) -> None:
         "status": "known",
         "activity_level": 5,
         "group_id": [2, 0],
+        "confidence": None,
         "prefix_used": [2, 0],
     }
     assert (answer["model_version"], answer["generation"]) == (1, "g1")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63hoirrec/v1/scoring.proto\x12\x0b\x63hoirrec.v1\"G\n\x07\x43ontext\x12\x11\n\x04hour\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x14\n\x07weekday\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\x07\n\x05_hourB\n\n\x08_weekday\";\n\x0e\x41ttributeValue\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x10\n\x06number\x18\x02 \x01(\x01H\x00\x42\x07\n\x05value\"\xb4\x02\n\x0cScoreRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12%\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x14.choirrec.v1.Context\x12\x46\n\x0fuser_attributes\x18\x04 \x03(\x0b\x32-.choirrec.v1.ScoreRequest.UserAttributesEntry\x12\x19\n\x0crequest_time\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1aR\n\x13UserAttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.choirrec.v1.AttributeValue:\x02\x38\x01\x42\x0f\n\r_request_time\"\x8c\x01\n\nUserReport\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.choirrec.v1.UserStatus\x12\x1b\n\x0e\x61\x63tivity_level\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08group_id\x18\x03 \x03(\r\x12\x13\n\x0bprefix_used\x18\x04 \x03(\rB\x11\n\x0f_activity_level\"\xcb\x02\n\rScoreResponse\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x19\n\x11individual_logits\x18\x03 \x03(\x02\x12\x14\n\x0cgroup_logits\x18\x04 \x03(\x02\x12\x14\n\x0c\x66used_logits\x18\x05 \x03(\x02\x12,\n\x0bitem_status\x18\x06 \x03(\x0e\x32\x17.choirrec.v1.ItemStatus\x12\x14\n\x0c\x61lpha_fusion\x18\x07 \x01(\x02\x12%\n\x04user\x18\x08 \x01(\x0b\x32\x17.choirrec.v1.UserReport\x12\x15\n\rmodel_version\x18\t \x01(\x04\x12\x12\n\ngeneration\x18\n \x01(\t\x12\x15\n\rbundle_digest\x18\x0b \x01(\t\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x10\n\x08\x64\x65graded\x18\r \x03(\t\"@\n\x11ScoreBatchRequest\x12+\n\x08requests\x18\x01 \x03(\x0b\x32\x19.choirrec.v1.ScoreRequest\"C\n\x12ScoreBatchResponse\x12-\n\tresponses\x18\x01 \x03(\x0b\x32\x1a.choirrec.v1.ScoreResponse*Y\n\nItemStatus\x12\x1b\n\x17ITEM_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_STATUS_KNOWN\x10\x01\x12\x17\n\x13ITEM_STATUS_UNKNOWN\x10\x02*v\n\nUserStatus\x12\x1b\n\x17USER_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11USER_STATUS_KNOWN\x10\x01\x12\x17\n\x13USER_STATUS_UNKNOWN\x10\x02\x12\x1b\n\x17USER_STATUS_UNAVAILABLE\x10\x03\x32\x9f\x01\n\x0eScoringService\x12>\n\x05Score\x12\x19.choirrec.v1.ScoreRequest\x1a\x1a.choirrec.v1.ScoreResponse\x12M\n\nScoreBatch\x12\x1e.choirrec.v1.ScoreBatchRequest\x1a\x1f.choirrec.v1.ScoreBatchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63hoirrec/v1/scoring.proto\x12\x0b\x63hoirrec.v1\"G\n\x07\x43ontext\x12\x11\n\x04hour\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x14\n\x07weekday\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\x07\n\x05_hourB\n\n\x08_weekday\";\n\x0e\x41ttributeValue\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x10\n\x06number\x18\x02 \x01(\x01H\x00\x42\x07\n\x05value\"\xb4\x02\n\x0cScoreRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12%\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x14.choirrec.v1.Context\x12\x46\n\x0fuser_attributes\x18\x04 \x03(\x0b\x32-.choirrec.v1.ScoreRequest.UserAttributesEntry\x12\x19\n\x0crequest_time\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x1aR\n\x13UserAttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.choirrec.v1.AttributeValue:\x02\x38\x01\x42\x0f\n\r_request_time\"\xb4\x01\n\nUserReport\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.choirrec.v1.UserStatus\x12\x1b\n\x0e\x61\x63tivity_level\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08group_id\x18\x03 \x03(\r\x12\x13\n\x0bprefix_used\x18\x04 \x03(\r\x12\x17\n\nconfidence\x18\x05 \x01(\x02H\x01\x88\x01\x01\x42\x11\n\x0f_activity_levelB\r\n\x0b_confidence\"\xcb\x02\n\rScoreResponse\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x19\n\x11individual_logits\x18\x03 \x03(\x02\x12\x14\n\x0cgroup_logits\x18\x04 \x03(\x02\x12\x14\n\x0c\x66used_logits\x18\x05 \x03(\x02\x12,\n\x0bitem_status\x18\x06 \x03(\x0e\x32\x17.choirrec.v1.ItemStatus\x12\x14\n\x0c\x61lpha_fusion\x18\x07 \x01(\x02\x12%\n\x04user\x18\x08 \x01(\x0b\x32\x17.choirrec.v1.UserReport\x12\x15\n\rmodel_version\x18\t \x01(\x04\x12\x12\n\ngeneration\x18\n \x01(\t\x12\x15\n\rbundle_digest\x18\x0b \x01(\t\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x10\n\x08\x64\x65graded\x18\r \x03(\t\"@\n\x11ScoreBatchRequest\x12+\n\x08requests\x18\x01 \x03(\x0b\x32\x19.choirrec.v1.ScoreRequest\"C\n\x12ScoreBatchResponse\x12-\n\tresponses\x18\x01 \x03(\x0b\x32\x1a.choirrec.v1.ScoreResponse*n\n\nItemStatus\x12\x1b\n\x17ITEM_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_STATUS_KNOWN\x10\x01\x12\x17\n\x13ITEM_STATUS_UNKNOWN\x10\x02\x12\x13\n\x0fITEM_STATUS_NEW\x10\x03*\x90\x01\n\nUserStatus\x12\x1b\n\x17USER_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11USER_STATUS_KNOWN\x10\x01\x12\x17\n\x13USER_STATUS_UNKNOWN\x10\x02\x12\x1b\n\x17USER_STATUS_UNAVAILABLE\x10\x03\x12\x18\n\x14USER_STATUS_NEWCOMER\x10\x04\x32\x9f\x01\n\x0eScoringService\x12>\n\x05Score\x12\x19.choirrec.v1.ScoreRequest\x1a\x1a.choirrec.v1.ScoreResponse\x12M\n\nScoreBatch\x12\x1e.choirrec.v1.ScoreBatchRequest\x1a\x1f.choirrec.v1.ScoreBatchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SCOREREQUEST_USERATTRIBUTESENTRY']._loaded_options = None
   _globals['_SCOREREQUEST_USERATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_ITEMSTATUS']._serialized_start=1099
-  _globals['_ITEMSTATUS']._serialized_end=1188
-  _globals['_USERSTATUS']._serialized_start=1190
-  _globals['_USERSTATUS']._serialized_end=1308
+  _globals['_ITEMSTATUS']._serialized_start=1139
+  _globals['_ITEMSTATUS']._serialized_end=1249
+  _globals['_USERSTATUS']._serialized_start=1252
+  _globals['_USERSTATUS']._serialized_end=1396
   _globals['_CONTEXT']._serialized_start=42
   _globals['_CONTEXT']._serialized_end=113
   _globals['_ATTRIBUTEVALUE']._serialized_start=115
@@ -46,13 +46,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCOREREQUEST_USERATTRIBUTESENTRY']._serialized_start=386
   _globals['_SCOREREQUEST_USERATTRIBUTESENTRY']._serialized_end=468
   _globals['_USERREPORT']._serialized_start=488
-  _globals['_USERREPORT']._serialized_end=628
-  _globals['_SCORERESPONSE']._serialized_start=631
-  _globals['_SCORERESPONSE']._serialized_end=962
-  _globals['_SCOREBATCHREQUEST']._serialized_start=964
-  _globals['_SCOREBATCHREQUEST']._serialized_end=1028
-  _globals['_SCOREBATCHRESPONSE']._serialized_start=1030
-  _globals['_SCOREBATCHRESPONSE']._serialized_end=1097
-  _globals['_SCORINGSERVICE']._serialized_start=1311
-  _globals['_SCORINGSERVICE']._serialized_end=1470
+  _globals['_USERREPORT']._serialized_end=668
+  _globals['_SCORERESPONSE']._serialized_start=671
+  _globals['_SCORERESPONSE']._serialized_end=1002
+  _globals['_SCOREBATCHREQUEST']._serialized_start=1004
+  _globals['_SCOREBATCHREQUEST']._serialized_end=1068
+  _globals['_SCOREBATCHRESPONSE']._serialized_start=1070
+  _globals['_SCOREBATCHRESPONSE']._serialized_end=1137
+  _globals['_SCORINGSERVICE']._serialized_start=1399
+  _globals['_SCORINGSERVICE']._serialized_end=1558
 # @@protoc_insertion_point(module_scope)

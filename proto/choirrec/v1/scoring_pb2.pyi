@@ -33,6 +33,8 @@ class _ItemStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ItemStatus
     ITEM_STATUS_KNOWN: _ItemStatus.ValueType  # 1
     ITEM_STATUS_UNKNOWN: _ItemStatus.ValueType  # 2
     """Outside the catalogue and without a record: scored by the out-of-vocabulary row."""
+    ITEM_STATUS_NEW: _ItemStatus.ValueType  # 3
+    """Outside the catalogue, scored by a record of its own."""
 
 class ItemStatus(_ItemStatus, metaclass=_ItemStatusEnumTypeWrapper): ...
 
@@ -40,6 +42,8 @@ ITEM_STATUS_UNSPECIFIED: ItemStatus.ValueType  # 0
 ITEM_STATUS_KNOWN: ItemStatus.ValueType  # 1
 ITEM_STATUS_UNKNOWN: ItemStatus.ValueType  # 2
 """Outside the catalogue and without a record: scored by the out-of-vocabulary row."""
+ITEM_STATUS_NEW: ItemStatus.ValueType  # 3
+"""Outside the catalogue, scored by a record of its own."""
 Global___ItemStatus: _TypeAlias = ItemStatus  # noqa: Y015
 
 class _UserStatus:
@@ -53,6 +57,8 @@ class _UserStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UserStatus
     USER_STATUS_UNKNOWN: _UserStatus.ValueType  # 2
     USER_STATUS_UNAVAILABLE: _UserStatus.ValueType  # 3
     """There is a record, but it could not be used or reached."""
+    USER_STATUS_NEWCOMER: _UserStatus.ValueType  # 4
+    """There is no record; the attributes of the request gave a group."""
 
 class UserStatus(_UserStatus, metaclass=_UserStatusEnumTypeWrapper): ...
 
@@ -61,6 +67,8 @@ USER_STATUS_KNOWN: UserStatus.ValueType  # 1
 USER_STATUS_UNKNOWN: UserStatus.ValueType  # 2
 USER_STATUS_UNAVAILABLE: UserStatus.ValueType  # 3
 """There is a record, but it could not be used or reached."""
+USER_STATUS_NEWCOMER: UserStatus.ValueType  # 4
+"""There is no record; the attributes of the request gave a group."""
 Global___UserStatus: _TypeAlias = UserStatus  # noqa: Y015
 
 @_typing.final
@@ -195,9 +203,12 @@ class UserReport(_message.Message):
     ACTIVITY_LEVEL_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
     PREFIX_USED_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     status: Global___UserStatus.ValueType
     activity_level: _builtins.int
     """1 (lowest) to 5; absent = unknown"""
+    confidence: _builtins.float
+    """0 to 1, in a group_id given by the attributes of the request; absent = they were not used."""
     @_builtins.property
     def group_id(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """one code per level; empty = no group"""
@@ -213,14 +224,20 @@ class UserReport(_message.Message):
         activity_level: _builtins.int | None = ...,
         group_id: _abc.Iterable[_builtins.int] | None = ...,
         prefix_used: _abc.Iterable[_builtins.int] | None = ...,
+        confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_activity_level", b"_activity_level", "activity_level", b"activity_level"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_activity_level", b"_activity_level", "_confidence", b"_confidence", "activity_level", b"activity_level", "confidence", b"confidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_activity_level", b"_activity_level", "activity_level", b"activity_level", "group_id", b"group_id", "prefix_used", b"prefix_used", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_activity_level", b"_activity_level", "_confidence", b"_confidence", "activity_level", b"activity_level", "confidence", b"confidence", "group_id", b"group_id", "prefix_used", b"prefix_used", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__activity_level: _TypeAlias = _typing.Literal["activity_level"]  # noqa: Y015
     _WhichOneofArgType__activity_level: _TypeAlias = _typing.Literal["_activity_level", b"_activity_level"]  # noqa: Y015
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__activity_level) -> _WhichOneofReturnType__activity_level | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
 
 Global___UserReport: _TypeAlias = UserReport  # noqa: Y015
 

@@ -16,7 +16,7 @@ VALID = [
     body(),
     body(7, [1, "a"]),
     body(context={"hour": 3}, request_id="r-1", request_time=1_700_000_000.5),
-    body(context={}, user_attributes={"age": "30", "income": 3.5, "city": None, "vip": True}),
+    body(context={}, user_attributes={"age": 30, "income": 3.5, "city": None}),
 ]
 INVALID = [
     body(item_ids=[]),

@@ -12,6 +12,7 @@ from service.features.redis_store import RedisStore
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
 from service.lifecycle.served_model import LoadedBundle, ServedModel
 from service.metrics import Metrics
+from service.newcomers import Newcomers, TextEncoders
 from service.scorer import Scorer
 
 
@@ -20,7 +21,8 @@ def served(home: Path) -> ServedModel:
     """A model without a generation."""
     bundle = open_bundle(home / "repository" / "1")
     backend = OnnxRuntimeBackend(1)
-    loaded = LoadedBundle(bundle, Scorer(bundle, backend.load(bundle.graphs), 125), "CPU")
+    scorer = Scorer(bundle, backend.load(bundle.graphs), 125)
+    loaded = LoadedBundle(bundle, scorer, Newcomers(bundle, TextEncoders()), "CPU")
     metrics = Metrics()
     store = RedisStore("redis://127.0.0.1:1/0", 1, metrics.round_trips)
     priors = Priors(bundle, None, 1)
