@@ -1,21 +1,35 @@
 """The artefact store: every stage's output under the digest of all that went into it."""
 
 import ast
+import fcntl
 import importlib.util
 import inspect
 import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 SEAL = "artefact.json"
 PROJECT_PACKAGES = ("model", "offline", "choirrec")
+LIBRARIES = (
+    "duckdb",
+    "faiss-cpu",
+    "ibis-framework",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "torch",
+    "wordllama",
+)
+"""Libraries whose version can change what a stage computes."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +89,31 @@ class Store:
             if (artefact.folder / SEAL).is_file():
                 self._say(f"  {stage:<12} unchanged, skipped ({artefact.folder})")
             else:
-                began = time.monotonic()
-                self._say(f"  {stage:<12} building ...")
-                self._build(artefact.folder, build, resumable)
-                self._finish(artefact, settings, inputs)
-                took = time.monotonic() - began
-                self._say(f"  {stage:<12} done in {took:.1f} s ({artefact.folder})")
+                with self._alone(artefact) as first:
+                    if first:
+                        began = time.monotonic()
+                        self._say(f"  {stage:<12} building ...")
+                        self._build(artefact.folder, build, resumable)
+                        self._finish(artefact, settings, inputs)
+                        took = time.monotonic() - began
+                        self._say(f"  {stage:<12} done in {took:.1f} s ({artefact.folder})")
             self._made[digest] = artefact
         return self._made[digest]
+
+    @contextmanager
+    def _alone(self, artefact: Artefact) -> Iterator[bool]:
+        """Hold the artefact's lock; yields whether it is still to be built.
+
+        The lock goes with the process that holds it, so a killed build leaves none behind.
+        """
+        artefact.folder.parent.mkdir(parents=True, exist_ok=True)
+        with artefact.folder.with_name(f"{artefact.folder.name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say(f"  {artefact.stage:<12} another process is building it, waiting ...")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield not (artefact.folder / SEAL).is_file()
 
     def _build(self, place: Path, build: Callable[[Path], object], resumable: bool) -> None:
         site = _site(place)
@@ -142,6 +173,7 @@ def _digest(
         sources,
         [artefact.digest for artefact in inputs],
         sys.version_info[:2],
+        [version(library) for library in LIBRARIES],
     ]
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

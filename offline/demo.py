@@ -74,6 +74,7 @@ def demonstrate(root: Path, once: bool, short: bool) -> None:
             "REDIS_URL": redis.url,
             "MODEL_VERSION": str(released.version),
             "GENERATION": published.generation.name,
+            "DRAIN_S": "0",
         }
         with local_service(settings, root / "service.log") as service:
             took = time.monotonic() - began

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,7 @@ def test_the_seal_says_what_went_in(bench: Bench) -> None:
 
 DIGEST = """
 import sys
+import threading
 from offline import artefacts
 artefacts.PROJECT_PACKAGES = ("shop",)
 print(artefacts.code_digest("shop.stage"))
@@ -155,7 +158,7 @@ def test_a_failed_build_leaves_nothing(bench: Bench) -> None:
 
     with pytest.raises(ValueError, match="row 7"):
         Store(bench.root, bench.words.append).make("first", fail, {}, code=CODE)
-    assert not [path for path in bench.root.rglob("*") if path.is_file()]
+    assert not [p for p in bench.root.rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
 def interrupted(then: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -192,6 +195,7 @@ def test_other_builds_begin_from_an_empty_folder(tmp_path: Path) -> None:
 
 KILL = """
 import os, shutil, signal, sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from offline.artefacts import SEAL, Store
 
@@ -228,7 +232,8 @@ def in_child(kill_at):
     return os.waitpid(pid, 0)[1]
 
 def finished():
-    return [folder for folder in root.glob("*/*") if not folder.name.endswith(".building")]
+    folders = [place for place in root.glob("*/*") if place.is_dir()]
+    return [folder for folder in folders if not folder.name.endswith(".building")]
 
 def whole(folder):
     letter = {"first": "a", "second": "b", "third": "c"}[folder.parent.name]
@@ -256,3 +261,29 @@ def test_a_build_killed_anywhere_leaves_nothing_finished_by_half(tmp_path: Path)
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30
+
+
+def test_two_builders_of_one_artefact_do_not_harm_each_other(tmp_path: Path) -> None:
+    """While one process builds, another waits and then finds the finished artefact."""
+    said: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(out: Path) -> None:
+        begun.set()
+        go_on.wait(20)
+        (out / "rows").write_text("once")
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if "waiting" in line:
+            go_on.set()
+
+    def build() -> Artefact:
+        return Store(tmp_path, hear).make("first", slow, {}, code=CODE)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(build)
+        assert begun.wait(20)
+        second = pool.submit(build)
+        assert first.result() == second.result()
+    assert sum("building ..." in line for line in said) == 1
