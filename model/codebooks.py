@@ -123,6 +123,29 @@ class Codebooks:
             residual = residual - self.centroids[level, codes[:, level]]
         return residual
 
+    def residual_norms(
+        self, vectors: NDArray[np.float32], codes: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """How far users lie from their centroids; ``ResidualReference`` makes a confidence of it.
+
+        Args:
+            vectors: float32 ``[N, D]``.
+            codes: int32 ``[N, M]``, as ``assign`` gives them.
+
+        Returns:
+            float32 ``[N, M]``: the Euclidean norm of r^1 to r^M; NaN for users without a group. A
+            row does not depend on the other rows.
+
+        Source: eq. 3.
+        """
+        norms = np.full(codes.shape, np.nan, dtype=np.float32)
+        grouped = codes[:, 0] != self.codes_per_level
+        residual, known = vectors[grouped], codes[grouped]
+        for level in range(self.levels):
+            residual = residual - self.centroids[level, known[:, level]]
+            norms[grouped, level] = np.sqrt(np.sum(residual * residual, axis=1))
+        return norms
+
     @property
     def digest(self) -> str:
         """SHA-256 over shape and values; part of the feature contract."""

@@ -1,6 +1,7 @@
 """Cuts: the stages that make one generation's groups and priors, as of one moment."""
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,18 +11,25 @@ import pyarrow.parquet as pq
 
 from model.codebooks import Codebooks
 from model.encoder import EncoderBlock
+from model.residuals import ResidualReference
 from model.wordllama_encoder import WordLlamaEncoder
 from offline.artefacts import Artefact, Store
+from offline.assignment import NORMS, assign_all
+from offline.drift import measure_drift
 from offline.embeddings import write_embeddings
 from offline.engine import Engine, connect
 from offline.events import CanonicalTables
 from offline.generations import GenerationFiles
-from offline.groups import fit_groups
+from offline.groups import fit_groups, reference_of
+from offline.histories import item_keys
 from offline.presets import Preset
 from offline.priors import Members, PriorSources, prefix_depths, write_priors
 from offline.profiles import ProfileSources, write_profiles
+from offline.vectors import VectorFile
 
 GROUP_SEED = 0
+USERS = "users.npy"
+"""Keys of the user ids, uint64 ``[N]``, so that two cuts can be compared user by user."""
 
 
 def epoch_s(moment: datetime) -> int:
@@ -83,9 +91,11 @@ class Cuts:
         )
         groups = self.store.make(
             "groups",
-            lambda out: self._group(embeddings, fitted, out),
+            lambda out: self._group(profiles, embeddings, fitted, out),
             {"levels": self.preset.levels, "codes": self.preset.codes_per_level},
             inputs=(embeddings, *frozen[1:]),
+            code=("offline.groups", "offline.assignment", "offline.drift", "offline.histories"),
+            resumable=True,
         )
         priors = self.store.make(
             "priors",
@@ -112,18 +122,27 @@ class Cuts:
             )
             write_profiles(engine, sources, moment, out / "profiles.parquet")
 
-    def _group(self, embeddings: Artefact, fitted: Cut | None, out: Path) -> None:
-        vectors = np.load(embeddings.folder / "embeddings.npy", allow_pickle=False)
+    def _group(
+        self, profiles: Artefact, embeddings: Artefact, fitted: Cut | None, out: Path
+    ) -> None:
+        vectors = VectorFile(embeddings.folder / "embeddings.npy")
+        preset, checkpoints = self.preset, out / "checkpoints"
         if fitted:
             codebooks = Codebooks.load(fitted.groups.folder)
         else:
-            codebooks, diagnostics = fit_groups(
-                vectors, self.preset.levels, self.preset.codes_per_level, GROUP_SEED
+            codebooks = fit_groups(
+                vectors, preset.levels, preset.codes_per_level, GROUP_SEED, checkpoints
             )
-            levels = [asdict(level) for level in diagnostics]
-            (out / "diagnostics.json").write_text(json.dumps(levels, indent=1))
         codebooks.save(out)
-        np.save(out / "codes.npy", codebooks.assign(vectors))
+        diagnostics = [asdict(level) for level in assign_all(vectors, codebooks, out)]
+        norms = np.load(out / NORMS, mmap_mode="r", allow_pickle=False)
+        reference = ResidualReference.load(fitted.groups.folder) if fitted else reference_of(norms)
+        reference.save(out)
+        found = {"levels": diagnostics, "drift": asdict(measure_drift(reference, norms))}
+        (out / "diagnostics.json").write_text(json.dumps(found, indent=1))
+        ids = pq.read_table(profiles.folder / "profiles.parquet", columns=["user_id"])["user_id"]
+        np.save(out / USERS, item_keys(ids))
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
     def _priors(self, moment: datetime, groups: Artefact, out: Path) -> None:
         codes = np.load(groups.folder / "codes.npy", allow_pickle=False)

@@ -20,6 +20,7 @@ from model.network.config import NetworkConfig
 from model.network.prediction import predict
 from model.network.serving import graphs, serving_tables
 from model.records import schema_digest
+from model.residuals import ResidualReference
 from model.spec import FeatureSpec
 from model.tables import Tables
 from offline.golden_requests import request_arrays
@@ -46,6 +47,8 @@ class Ingredients:
     catalogue: Catalogue
     encoder: EncoderBlock
     codebooks: Codebooks
+    residuals: ResidualReference
+    """Of the cut that the codebooks were fitted at."""
     snapshot: PriorSnapshot
     requests: Sequence[GoldenRequest]
     """Golden requests; their logits are computed here."""
@@ -148,6 +151,7 @@ def _write_arrays(folder: Path, ingredients: Ingredients, tables: Tables) -> Non
     np.save(folder / "catalogue" / "item_codes.npy", ingredients.catalogue.codes)
     ingredients.encoder.save(folder / "encoder")
     ingredients.codebooks.save(folder / "encoder")
+    ingredients.residuals.save(folder / "encoder")
 
 
 def _texts(ingredients: Ingredients, model_version: int, parity: Parity) -> dict[str, str]:

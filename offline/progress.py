@@ -1,7 +1,8 @@
 """Progress bars for work a person waits for."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -14,5 +15,17 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
 
     Without a terminal the bar shows every 10 seconds, so that logs stay readable.
     """
-    interval = 0.1 if sys.stderr.isatty() else 10.0
-    yield from tqdm(items, desc=label, total=total, mininterval=interval, leave=False)
+    yield from tqdm(items, desc=label, total=total, mininterval=_interval(), leave=False)
+
+
+@contextmanager
+def track_rows(label: str, total: int) -> Iterator[Callable[[int], object]]:
+    """The same bar for work that goes on by several rows at a time: call it with their number."""
+    with tqdm(
+        desc=label, total=total, mininterval=_interval(), leave=False, unit_scale=True
+    ) as bar:
+        yield bar.update
+
+
+def _interval() -> float:
+    return 0.1 if sys.stderr.isatty() else 10.0

@@ -16,6 +16,7 @@ from model.golden import PriorSnapshot
 from model.network.choirrec import ChoirRec
 from model.records import GroupRecord, UserRecord, schema_digest
 from model.repository import Repository
+from model.residuals import ResidualReference
 from model.spec import feature_contract
 from offline.artefacts import code_digest
 from offline.cuts import Cut
@@ -143,6 +144,7 @@ def _ingredients(
         catalogue=samples.catalogue,
         encoder=EncoderBlock.load(cut.embeddings.folder),
         codebooks=Codebooks.load(cut.groups.folder),
+        residuals=ResidualReference.load(cut.groups.folder),
         snapshot=snapshot(records),
         requests=choose_requests(
             samples.spec, records.users, records.side.groups, item_ids, records.side.as_of_s

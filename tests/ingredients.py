@@ -12,6 +12,7 @@ from model.golden import PriorSnapshot
 from model.losses import LossConfig
 from model.network.choirrec import ChoirRec
 from model.records import GroupRecord, UserRecord
+from model.residuals import ResidualReference
 from model.spec import FIRST_CODE, item_key
 from offline.export import Ingredients
 from offline.golden_requests import choose_requests
@@ -72,6 +73,9 @@ def ingredients(seed: int = 0) -> Ingredients:
         catalogue=catalogue(drawn),
         encoder=encoder_block(),
         codebooks=Codebooks(centroids),
+        residuals=ResidualReference(
+            np.tile(np.linspace(0, 9, 101, dtype=np.float32), (spec.levels, 1))
+        ),
         snapshot=PriorSnapshot("2024-01-01", WRITTEN_AT_S, level_1),
         requests=choose_requests(spec, users(), groups(), ITEM_IDS, WRITTEN_AT_S),
         held_out=drawn.split,

@@ -1,14 +1,17 @@
-"""Groups: RQ-KMeans that is the same in every run and leaves no code unused."""
+"""Groups: RQ-KMeans that is the same in every run, killed in between or not."""
+
+from pathlib import Path
 
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.codebooks import nearest
-from offline.groups import codes_per_level, diagnose, fit_groups, repair_empty
+import offline.groups
+from model.codebooks import Codebooks
+from offline.assignment import assign_all
+from offline.groups import codes_per_level, fit_groups, reference_of
+from offline.kmeans import kmeans
 
 
 def users(rows: int = 3000, width: int = 16, seed: int = 0) -> NDArray[np.float32]:
@@ -40,98 +43,113 @@ def test_sizing_rule(count: int, levels: int, codes: int) -> None:
     assert codes_per_level(count, levels) == codes
 
 
-def test_equal_seeds_give_equal_bytes() -> None:
+def fit(
+    folder: Path, vectors: NDArray[np.float32], codes: int | None, seed: int = 0, levels: int = 3
+) -> Codebooks:
+    """Fit without earlier checkpoints."""
+    return fit_groups(vectors, levels, codes, seed, folder / f"{seed}-{levels}-{len(vectors)}")
+
+
+def test_equal_seeds_give_equal_bytes(tmp_path: Path) -> None:
     """Two runs with one seed agree bit for bit, whatever number of threads is set around them."""
     before = faiss.omp_get_max_threads()
-    first, _ = fit_groups(users(), levels=3, codes=8, seed=7)
+    first = fit(tmp_path / "first", users(), codes=8, seed=7)
     faiss.omp_set_num_threads(2)
     try:
-        second, _ = fit_groups(users(), levels=3, codes=8, seed=7)
+        second = fit(tmp_path / "second", users(), codes=8, seed=7)
         assert faiss.omp_get_max_threads() == 2
     finally:
         faiss.omp_set_num_threads(before)
     assert first.centroids.tobytes() == second.centroids.tobytes()
-    assert first.digest != fit_groups(users(), levels=3, codes=8, seed=8)[0].digest
+    assert first.digest != fit(tmp_path, users(), codes=8, seed=8).digest
 
 
-def test_planted_groups_are_found() -> None:
+def test_planted_groups_are_found(tmp_path: Path) -> None:
     """Users around one direction share a code, users around different ones do not."""
     random = np.random.default_rng(4)
     centres = np.eye(6, 32, dtype=np.float32)
     label = random.integers(6, size=1200)
     vectors = (centres[label] + 0.05 * random.normal(size=(1200, 32))).astype(np.float32)
-    codebooks, diagnostics = fit_groups(vectors, levels=1, codes=6, seed=0)
-    codes = codebooks.assign(vectors)[:, 0]
+    codes = fit(tmp_path, vectors, codes=6, levels=1).assign(vectors)[:, 0]
     assert len({(a, b) for a, b in zip(label.tolist(), codes.tolist(), strict=True)}) == 6
-    assert diagnostics[0].utilisation == 1.0
-    assert diagnostics[0].perplexity == pytest.approx(6, abs=0.1)
-    assert diagnostics[0].largest_share < 0.25
 
 
-def test_unknown_users_take_no_part() -> None:
-    """Users without facts neither shape the codebooks nor count in the diagnostics."""
+def test_unknown_users_take_no_part(tmp_path: Path) -> None:
+    """Users without facts do not shape the codebooks."""
     vectors = users()
     known = vectors[vectors.any(axis=1)]
-    with_unknown, measured = fit_groups(vectors, levels=2, codes=5, seed=1)
-    without, expected = fit_groups(known, levels=2, codes=5, seed=1)
-    assert with_unknown.digest == without.digest
-    assert measured == expected
+    with_unknown = fit(tmp_path, vectors, codes=5, seed=1)
+    assert with_unknown.digest == fit(tmp_path, known, codes=5, seed=1).digest
 
 
-def test_codes_follow_the_sizing_rule_by_default() -> None:
+def test_codes_follow_the_sizing_rule_by_default(tmp_path: Path) -> None:
     """Without a number of codes the users that are known decide it."""
-    assert fit_groups(users(), levels=3, codes=None, seed=0)[0].codes_per_level == 4
+    assert fit(tmp_path, users(), codes=None).codes_per_level == 4
 
 
-def test_too_few_users_are_refused() -> None:
+def test_too_few_users_are_refused(tmp_path: Path) -> None:
     """More codes than known users is an error that says how to mend it."""
     vectors = np.zeros((50, 4), dtype=np.float32)
     vectors[:3] = np.eye(3, 4)
     with pytest.raises(ValueError, match="3 of 50 users have a profile, expected at least 4"):
-        fit_groups(vectors, levels=3, codes=None, seed=0)
+        fit(tmp_path, vectors, codes=None)
+    assert not list(tmp_path.iterdir())
 
 
-def test_fewer_distinct_users_than_codes_still_fit() -> None:
+def test_fewer_distinct_users_than_codes_still_fit(tmp_path: Path) -> None:
     """Many users with one of three profiles give three groups, not an error."""
     vectors = np.tile(np.eye(3, 8, dtype=np.float32), (40, 1))
-    codebooks, diagnostics = fit_groups(vectors, levels=2, codes=4, seed=0)
+    codebooks = fit(tmp_path, vectors, codes=4, levels=2)
     assert len(np.unique(codebooks.assign(vectors), axis=0)) == 3
-    assert diagnostics[0].residual_energy == pytest.approx(0, abs=1e-9)
     assert np.isfinite(codebooks.centroids).all()
 
 
-@settings(max_examples=40)
-@given(seed=st.integers(0, 1000), codes=st.integers(2, 12))
-def test_empty_codes_are_repaired(seed: int, codes: int) -> None:
-    """Whatever the fit left, every code has a user, and nobody is served worse."""
-    random = np.random.default_rng(seed)
-    points = random.normal(size=(60, 5)).astype(np.float32)
-    centroids = np.repeat(points[:1], codes, axis=0) + np.float32(50)
-    centroids[0] = points.mean(axis=0)
-    repaired = repair_empty(points, centroids)
-    chosen = nearest(points, repaired)
-    assert np.bincount(chosen, minlength=codes).min() > 0
-    before = np.sum((points - centroids[nearest(points, centroids)]) ** 2)
-    assert np.sum((points - repaired[chosen]) ** 2) < before
+@pytest.mark.parametrize("killed_at", [0, 1, 2])
+def test_a_killed_fit_goes_on_at_its_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    """Levels that were finished are not fitted again, and the bytes are those of one run."""
+    whole = fit_groups(users(), 3, 6, 0, tmp_path / "whole")
+    fitted: list[int] = []
+
+    def counted(points: NDArray[np.float32], codes: int, seed: int, restarts: int) -> object:
+        if len(fitted) == killed_at:
+            raise KeyboardInterrupt
+        fitted.append(seed)
+        return kmeans(points, codes, seed, restarts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(offline.groups, "kmeans", counted)
+        with pytest.raises(KeyboardInterrupt):
+            fit_groups(users(), 3, 6, 0, tmp_path / "killed")
+    assert len(list((tmp_path / "killed").glob("*"))) == killed_at
+
+    def rest(points: NDArray[np.float32], codes: int, seed: int, restarts: int) -> object:
+        assert seed not in fitted
+        return kmeans(points, codes, seed, restarts)
+
+    monkeypatch.setattr(offline.groups, "kmeans", rest)
+    resumed = fit_groups(users(), 3, 6, 0, tmp_path / "killed")
+    assert resumed.centroids.tobytes() == whole.centroids.tobytes()
 
 
-def test_repair_moves_to_the_worst_served() -> None:
-    """The unused centroid goes where the residual is largest."""
-    points = np.array([[0, 0], [0, 1], [9, 9]], dtype=np.float32)
-    centroids = np.array([[0, 0.5], [100, 100]], dtype=np.float32)
-    np.testing.assert_array_equal(repair_empty(points, centroids)[1], [9, 9])
+def test_checkpoints_of_another_fit_are_not_used(tmp_path: Path) -> None:
+    """One folder for two fits mixes nothing up: levels stand under what they depend on."""
+    for seed, codes in ((1, 5), (2, 5), (1, 6)):
+        shared = fit_groups(users(), 2, codes, seed, tmp_path / "shared")
+        alone = fit_groups(users(), 2, codes, seed, tmp_path / f"{seed}-{codes}")
+        assert shared.digest == alone.digest
 
 
-def test_centroids_in_use_are_left_alone() -> None:
-    """Repair changes nothing where nothing is broken."""
-    points = users(200)
-    np.testing.assert_array_equal(repair_empty(points, points[:7]), points[:7])
-
-
-def test_diagnostics_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures over many chunks are those over one."""
-    codebooks, expected = fit_groups(users(), levels=2, codes=5, seed=1)
-    monkeypatch.setattr("offline.groups.CHUNK_ROWS", 17)
-    for found, level in zip(diagnose(codebooks, users()), expected, strict=True):
-        assert found.residual_energy == pytest.approx(level.residual_energy, rel=1e-9)
-        assert found.perplexity == level.perplexity
+def test_the_reference_of_very_many_users_is_that_of_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evenly spaced users stand for all: the percentiles hardly differ."""
+    vectors = users()
+    assign_all(vectors, fit(tmp_path, vectors, codes=5), tmp_path)
+    norms = np.load(tmp_path / "residual_norms.npy")
+    whole = reference_of(norms)
+    monkeypatch.setattr(offline.groups, "REFERENCE_USERS", 700)
+    part = reference_of(norms)
+    assert np.abs(part.quantiles[:, 5:96] - whole.quantiles[:, 5:96]).max() < 0.05
+    assert part.quantiles.tobytes() != whole.quantiles.tobytes()
