@@ -66,6 +66,7 @@ class WordLlamaEncoder:
             depend on the other texts.
         """
         vectors: NDArray[np.float32] = self._model.embed(list(texts), batch_size=_BATCH)
+        vectors[[not text.strip() for text in texts]] = 0.0  # blanks are tokens, but no words
         norms = np.sqrt(np.sum(vectors * vectors, axis=1, keepdims=True))
         unit = np.zeros_like(vectors)
         np.divide(vectors, norms, out=unit, where=norms > 0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 import torch
+from torch import Tensor, nn
 from torch.export import Dim
 
 from model.network.serving import CANDIDATES, REQUESTS, Graph
@@ -30,18 +31,42 @@ def to_onnx(graph: Graph) -> bytes:
         {axis: free[name] for axis, name in enumerate(axes) if isinstance(name, str)}
         for axes in graph.inputs.values()
     )
+    example = graph.example(requests=2, candidates=3)
+    names = (list(graph.inputs), list(graph.outputs))
+    return serialise(graph.module, example, shapes, names, graph.name)
+
+
+def serialise(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    shapes: tuple[Mapping[int, Any], ...],
+    names: tuple[list[str], list[str]],
+    title: str,
+) -> bytes:
+    """Any module as ONNX: nothing but the graph inside, equal bytes every time.
+
+    Args:
+        module: what to export.
+        example: its inputs, of any sizes that fit.
+        shapes: the free axes of each input, as ``torch.export`` takes them.
+        names: of the inputs and of the outputs.
+        title: of the graph.
+
+    Returns:
+        The serialised model, checked.
+    """
     with _quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
-            graph.module,
-            graph.example(requests=2, candidates=3),
-            input_names=list(graph.inputs),
-            output_names=list(graph.outputs),
+            module,
+            example,
+            input_names=names[0],
+            output_names=names[1],
             dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
-    return _bare(program.model_proto, graph.name).SerializeToString(deterministic=True)
+    return _bare(program.model_proto, title).SerializeToString(deterministic=True)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,144 @@
+"""The text encoders that a build may choose from."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import torch
+from torch.export import Dim
+
+from model.encoder import TextEncoder
+from model.minilm_encoder import MAX_TOKENS, MiniLmEncoder
+from model.wordllama_encoder import WordLlamaEncoder
+from offline.artefacts import Store
+from offline.minilm_network import PACKAGE, load_network, package_folder
+from offline.onnx_graphs import serialise
+from offline.openai_client import Endpoint
+from offline.openai_encoder import INSTRUCTION, WIDTH, EmbeddingModel, OpenAIEncoder, Pace
+from offline.rules import ConfigError
+
+EncoderName = Literal["wordllama", "minilm", "openai"]
+ENCODERS: tuple[EncoderName, ...] = ("wordllama", "minilm", "openai")
+PREFIX = "CHOIRREC_EMBEDDING_"
+GRAPH = "minilm.onnx"
+
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Named = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class EmbeddingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The encoder "openai", from ``CHOIRREC_EMBEDDING_<MEMBER>``."""
+
+    base_url: Annotated[str, msgspec.Meta(pattern="^https?://")]
+    """The endpoint, up to and with its version."""
+    model: Named
+    """The model's name there."""
+    revision: Named
+    """Which weights bear that name."""
+    native_width: Positive
+    """Length of its vectors."""
+    width: Positive = WIDTH
+    """Leading dimensions kept."""
+    pooling: Named = "last-token"
+    """How the endpoint pools, for provenance."""
+    instruction: str = INSTRUCTION
+    """Put before every text."""
+    key_file: str = ""
+    """A file with the key; none is sent without it."""
+    texts: Positive = 32
+    """Texts of one request."""
+    requests: Positive = 8
+    """Requests under way at a time."""
+
+
+def open_encoder(name: EncoderName, store: Store, environment: Mapping[str, str]) -> TextEncoder:
+    """Open an encoder.
+
+    Args:
+        name: which one.
+        store: keeps MiniLM's graph, which is exported when it is first asked for.
+        environment: holds the settings of "openai".
+
+    Raises:
+        ConfigError: when a setting is missing or wrong.
+        FileNotFoundError: when the encoder's weights are not installed.
+    """
+    if name == "wordllama":
+        return WordLlamaEncoder()
+    return open_minilm(store) if name == "minilm" else open_openai(environment)
+
+
+def open_minilm(store: Store) -> MiniLmEncoder:
+    """MiniLM, exported once into the store; errors as ``open_encoder``."""
+    tokenizer = package_folder() / "tokenizer.json"
+    exported = store.make(
+        "minilm",
+        lambda out: (out / GRAPH).write_bytes(_graph()),
+        {"package": version(PACKAGE.replace("_", "-"))},
+        code=("offline.minilm_network", "offline.onnx_graphs"),
+    )
+    return MiniLmEncoder(exported.folder / GRAPH, tokenizer)
+
+
+def open_openai(environment: Mapping[str, str]) -> OpenAIEncoder:
+    """The encoder at an endpoint; errors as ``open_encoder``."""
+    settings = read_settings(environment)
+    try:
+        model = EmbeddingModel(
+            settings.model,
+            settings.revision,
+            settings.native_width,
+            settings.width,
+            settings.pooling,
+            settings.instruction,
+        )
+    except ValueError as error:
+        raise ConfigError(f"settings of the encoder openai: {error}") from error
+    pace = Pace(settings.texts, settings.requests)
+    return OpenAIEncoder(_endpoint(settings), model, pace)
+
+
+def read_settings(environment: Mapping[str, str]) -> EmbeddingSettings:
+    """Settings of the encoder "openai".
+
+    Raises:
+        ConfigError: naming the member and what was expected.
+    """
+    members = {
+        variable.removeprefix(PREFIX).lower(): text
+        for variable, text in environment.items()
+        if variable.startswith(PREFIX) and (text or variable == f"{PREFIX}INSTRUCTION")
+    }
+    try:
+        return msgspec.convert(members, EmbeddingSettings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"settings of the encoder openai ({PREFIX}*): {error}; see docs/groups.md"
+        ) from error
+
+
+def _endpoint(settings: EmbeddingSettings) -> Endpoint:
+    if not settings.key_file:
+        return Endpoint(settings.base_url)
+    try:
+        key = Path(settings.key_file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{PREFIX}KEY_FILE={settings.key_file}: {error}; name a readable file"
+        ) from error
+    if not key or not key.isprintable():
+        raise ConfigError(f"{PREFIX}KEY_FILE={settings.key_file}: expected one key on one line")
+    return Endpoint(settings.base_url, key)
+
+
+def _graph() -> bytes:
+    """MiniLM as ONNX, with a free number of tokens."""
+    return serialise(
+        load_network(),
+        (torch.ones(1, 7, dtype=torch.int64),),
+        ({1: Dim("tokens", min=2, max=MAX_TOKENS)},),
+        (["tokens"], ["vector"]),
+        "minilm",
+    )

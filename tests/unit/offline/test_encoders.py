@@ -1,0 +1,69 @@
+"""Choosing a text encoder: by name, with settings that are checked at the door."""
+
+from pathlib import Path
+
+import pytest
+
+from model.wordllama_encoder import WordLlamaEncoder
+from offline.artefacts import Store
+from offline.encoders import PREFIX, open_encoder, read_settings
+from offline.openai_encoder import INSTRUCTION, OpenAIEncoder
+from offline.rules import ConfigError
+
+GIVEN = {
+    f"{PREFIX}BASE_URL": "http://127.0.0.1:8000/v1",
+    f"{PREFIX}MODEL": "Qwen/Qwen3-Embedding-8B",
+    f"{PREFIX}REVISION": "1d8ad4c",
+    f"{PREFIX}NATIVE_WIDTH": "4096",
+    "PATH": "/usr/bin",
+}
+
+
+def test_default_needs_no_settings(tmp_path: Path) -> None:
+    """The encoder that comes along is opened without an environment."""
+    assert isinstance(open_encoder("wordllama", Store(tmp_path), {}), WordLlamaEncoder)
+
+
+def test_endpoint_is_read_from_the_environment(tmp_path: Path) -> None:
+    """The production model keeps the first 512 of its 4096 dimensions unless told otherwise."""
+    encoder = open_encoder("openai", Store(tmp_path), GIVEN)
+    assert isinstance(encoder, OpenAIEncoder)
+    assert encoder.width == 512
+    assert "Qwen/Qwen3-Embedding-8B@1d8ad4c/last-token/4096-to-512/" in encoder.identity
+
+
+def test_instruction_may_be_none() -> None:
+    """A model that takes no instruction gets none; an unset variable leaves the default."""
+    assert read_settings(GIVEN).instruction == INSTRUCTION
+    assert read_settings(GIVEN | {f"{PREFIX}INSTRUCTION": ""}).instruction == ""
+
+
+def test_key_comes_from_a_file(tmp_path: Path) -> None:
+    """No key stands in the environment, where other programs of the user could read it."""
+    key = tmp_path / "key"
+    key.write_text("secret\n")
+    encoder = open_encoder("openai", Store(tmp_path), GIVEN | {f"{PREFIX}KEY_FILE": str(key)})
+    assert isinstance(encoder, OpenAIEncoder)
+    assert encoder._endpoint.api_key == "secret"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"BASE_URL": "ftp://x"}, r"base_url"),
+        ({"MODEL": ""}, r"`model`"),
+        ({"NATIVE_WIDTH": "many"}, r"native_width"),
+        ({"NATIVE_WIDTH": "0"}, r"native_width"),
+        ({"WIDTH": "5000"}, r"width 5000, expected 1 to 4096"),
+        ({"SURPRISE": "1"}, r"surprise"),
+        ({"KEY_FILE": "/nowhere/key"}, r"KEY_FILE=/nowhere/key: .*name a readable file"),
+        ({"KEY_FILE": "/dev/null"}, r"expected one key on one line"),
+    ],
+)
+def test_wrong_setting_is_refused_by_name(
+    tmp_path: Path, change: dict[str, str], reason: str
+) -> None:
+    """A mistake is found before anything is sent."""
+    given = GIVEN | {f"{PREFIX}{name}": value for name, value in change.items()}
+    with pytest.raises(ConfigError, match=reason):
+        open_encoder("openai", Store(tmp_path), given)
