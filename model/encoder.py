@@ -10,9 +10,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-SECTION_WEIGHTS = {"attributes": 2.0, "recent": 0.5, "medium": 0.7, "long": 0.7, "queries": 0.3}
+SECTION_WEIGHTS = {
+    "attributes": 2.0,
+    "recent": 0.5,
+    "medium": 0.7,
+    "long": 0.7,
+    "queries": 0.3,
+    "identity": 0.7,
+    "interests": 1.0,
+    "philosophy": 0.5,
+}
 """Attributes lead because they are stable; the longer windows hold more evidence than the recent
-one; queries are many and noisy (benchmarks section 1 weighs its five sections alike)."""
+one; queries are many and noisy (benchmarks section 1 weighs its five sections alike). A language
+model's three sections weigh as much together as the template's four without attributes, and the
+one nearest to what was bought leads."""
 
 _JSON = "encoder.json"
 _MEANS = "section_means.npy"
@@ -59,6 +70,8 @@ class EncoderBlock:
     """``[D, W]``: behaviour alignment of the sum, None = identity."""
     normalise: bool = True
     """Whether user vectors are brought to unit length (model-spec row 54)."""
+    profile_writer: str = "template"
+    """Who wrote the profiles: "template", or a language model with prompt and sampling."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit together.
@@ -137,6 +150,7 @@ class EncoderBlock:
     def _settings(self) -> str:
         settings = {
             "template_version": self.template_version,
+            "profile_writer": self.profile_writer,
             "encoder_identity": self.encoder_identity,
             "section_names": self.section_names,
             "section_weights": self.section_weights,
@@ -183,6 +197,7 @@ class EncoderBlock:
             section_means=_read_array(folder / _MEANS),
             projection=_read_array(folder / _PROJECTION) if document["projection"] else None,
             normalise=document["normalise"],
+            profile_writer=document["profile_writer"],
         )
         if block.digest != document["digest"]:
             raise ValueError(
@@ -223,8 +238,8 @@ def _read_array(path: Path) -> NDArray[np.float32]:
 def _read_settings(path: Path) -> dict[str, Any]:
     settings: dict[str, Any] = json.loads(path.read_text())
     expected = {
-        "digest", "encoder_identity", "normalise", "projection", "section_names",
-        "section_weights", "template_version", "width",
+        "digest", "encoder_identity", "normalise", "profile_writer", "projection",
+        "section_names", "section_weights", "template_version", "width",
     }  # fmt: skip
     if set(settings) != expected:
         raise ValueError(f"{path}: members {sorted(settings)}, expected {sorted(expected)}")

@@ -88,7 +88,7 @@ def render(facts: UserFacts) -> Profile:
 
 def _attributes_text(attributes: Mapping[str, str | float | None]) -> str:
     known = ((name, value) for name, value in attributes.items() if value is not None)
-    return ", ".join(f"{_words(name)} {_value_text(value)}" for name, value in known)
+    return ", ".join(f"{spell(name)} {_value_text(value)}" for name, value in known)
 
 
 def _value_text(value: str | float) -> str:
@@ -100,8 +100,8 @@ def _purchases_text(counts: Sequence[CategoryCount]) -> str:
     for fact in counts:
         if not fact.parent and not fact.leaf:
             continue  # an item that no category names says nothing
-        leaves = by_parent.setdefault(_words(fact.parent), {})
-        leaf = _words(fact.leaf)
+        leaves = by_parent.setdefault(spell(fact.parent), {})
+        leaf = spell(fact.leaf)
         leaves[leaf] = leaves.get(leaf, 0) + fact.count
     totals = {parent: sum(leaves.values()) for parent, leaves in by_parent.items()}
     bought = sum(totals.values())
@@ -132,8 +132,15 @@ def _band(share: float) -> str:
     return next(word for least, word in _BANDS if share >= least)
 
 
-def _words(name: str) -> str:
-    """A name as lower-case words: encoders split ``FLUID_MILK`` into letters."""
+def spell(name: str) -> str:
+    """Spell a name as lower-case words: encoders split ``FLUID_MILK`` into letters.
+
+    Args:
+        name: of an attribute or category, as the data set has it.
+
+    Returns:
+        Words of letters and digits, at most ``MAX_NAME_CHARS`` long.
+    """
     return _SEPARATORS.sub(" ", name).strip().lower()[:MAX_NAME_CHARS]
 
 

@@ -22,6 +22,8 @@ from offline.release import cut_records, publish_records, release
 from offline.rules import DatasetError
 from offline.seeds import evaluate_seeds
 from offline.sources import complete_journey, own_files
+from offline.writers.settings import WRITERS, load_settings
+from offline.writers.writer import WriterFailed
 
 FAILURES = (
     ExportError,
@@ -29,6 +31,7 @@ FAILURES = (
     RedisFailed,
     NoRedisServer,
     ServiceFailed,
+    WriterFailed,
     OSError,
     ValueError,
     ArithmeticError,
@@ -84,6 +87,8 @@ def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
         "--window", default="design", help="of the household panel: design or replication"
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), default=preset)
+    parser.add_argument("--writer", choices=WRITERS, default=WRITERS[0], help="of profiles")
+    parser.add_argument("--llm", type=Path, help="TOML settings of the writer (docs/profiles.md)")
 
 
 def _count(text: str) -> int:
@@ -127,7 +132,8 @@ def _demo(chosen: argparse.Namespace) -> None:
 
 def _pipeline(chosen: argparse.Namespace) -> Pipeline:
     dataset = own_files(chosen.mapping) if chosen.mapping else complete_journey(chosen.window)
-    return Pipeline(Store(chosen.root / "artefacts"), dataset, PRESETS[chosen.preset])
+    writer = load_settings(chosen.writer, chosen.llm, os.environ)
+    return Pipeline(Store(chosen.root / "artefacts"), dataset, PRESETS[chosen.preset], writer)
 
 
 def _build(chosen: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,6 +27,9 @@ from offline.presets import Preset
 from offline.priors import Members, PriorSources, prefix_depths, write_priors
 from offline.profiles import ProfileSources, write_profiles
 from offline.vectors import VectorFile
+from offline.writers.selection import open_writer, provenance
+from offline.writers.settings import WriterSettings
+from offline.writers.writer import TEMPLATE
 
 GROUP_SEED = 0
 USERS = "users.npy"
@@ -59,10 +63,17 @@ class Cut:
 class Cuts:
     """Builds generations of one data set."""
 
-    def __init__(self, store: Store, events: Artefact, preset: Preset) -> None:
+    def __init__(
+        self,
+        store: Store,
+        events: Artefact,
+        preset: Preset,
+        writer: WriterSettings | None = None,
+    ) -> None:
         self.store = store
         self.events = events
         self.preset = preset
+        self.writer = writer or WriterSettings()
 
     def build(self, moment: datetime, fitted: Cut | None = None) -> Cut:
         """Build, or find, the generation cut at a moment.
@@ -79,7 +90,11 @@ class Cuts:
         moment = moment.replace(microsecond=0)
         cut = {"cut": moment.isoformat()}
         profiles = self.store.make(
-            "profiles", lambda out: self._profiles(moment, out), cut, inputs=(self.events,)
+            "profiles",
+            lambda out: self._profiles(moment, out),
+            cut | _written_by(self.writer),
+            inputs=(self.events,),
+            code=("offline.profiles", *_writer_code(self.writer)),
         )
         frozen = (fitted.embeddings, fitted.groups) if fitted else ()
         embeddings = self.store.make(
@@ -120,7 +135,9 @@ class Cuts:
                 windows_days=schema.profile_windows_days,
                 history_start=schema.split.history_start,
             )
-            write_profiles(engine, sources, moment, out / "profiles.parquet")
+            # Beside the artefacts: what was paid for outlives them.
+            with open_writer(self.writer, self.store.root.parent / "cache" / "profiles") as writer:
+                write_profiles(engine, sources, moment, out, writer)
 
     def _group(
         self, profiles: Artefact, embeddings: Artefact, fitted: Cut | None, out: Path
@@ -159,6 +176,15 @@ class Cuts:
                 out / "priors.parquet",
             )
         np.save(out / "depths.npy", prefix_depths(codes, self.preset.n_min, no_group))
+
+
+def _written_by(settings: WriterSettings) -> dict[str, Any]:
+    """What profiles depend on besides facts; how hard an endpoint is asked is not part of it."""
+    return {"writer": asdict(provenance(settings)), "told": settings.attributes}
+
+
+def _writer_code(settings: WriterSettings) -> tuple[str, ...]:
+    return () if settings.writer == TEMPLATE else ("offline.writers.chat",)
 
 
 def _embed(profiles: Artefact, fitted: Cut | None, out: Path) -> None:

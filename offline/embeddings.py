@@ -25,7 +25,7 @@ def write_embeddings(
 
     Args:
         profiles: ``user_id`` and string columns ``section_<name>``; the schema's metadata holds
-            the template version.
+            the template version and the profile writer.
         encoder: encodes each distinct text once.
         folder: an existing folder.
         block: the block of the training cut, to embed a later cut; None fits one here.
@@ -34,7 +34,7 @@ def write_embeddings(
         The block used. ``embeddings.npy`` is float32 ``[N, W]``, rows in the order of ``profiles``.
 
     Raises:
-        ValueError: when the block was fitted for another template or encoder.
+        ValueError: when the block was fitted for another template, writer or encoder.
 
     Source: section 4.2.2 (1).
     """
@@ -71,6 +71,7 @@ def fit_block(
         section_names=names,
         section_weights=tuple(SECTION_WEIGHTS[name] for name in names),
         section_means=_section_means(vectors, index),
+        profile_writer=_profile_writer(profiles),
     )
 
 
@@ -144,11 +145,19 @@ def _template_version(profiles: pa.Table) -> str:
     return (profiles.schema.metadata or {}).get(b"template_version", b"").decode()
 
 
+def _profile_writer(profiles: pa.Table) -> str:
+    return (profiles.schema.metadata or {}).get(b"profile_writer", b"template").decode()
+
+
 def _check_reuse(block: EncoderBlock, profiles: pa.Table, encoder: TextEncoder) -> None:
-    found = (_template_version(profiles), encoder.identity, _section_names(profiles))
-    fitted = (block.template_version, block.encoder_identity, block.section_names)
+    names = _section_names(profiles)
+    written = (_template_version(profiles), _profile_writer(profiles))
+    found = (*written, encoder.identity, names)
+    fitted = (
+        block.template_version, block.profile_writer, block.encoder_identity, block.section_names
+    )  # fmt: skip
     if found != fitted:
         raise ValueError(
             f"profiles and encoder are {found}, the encoder block was fitted for {fitted};"
-            " build the profiles with the block's template and encoder, or fit a new block"
+            " build the profiles with the block's template, writer and encoder, or fit a new block"
         )

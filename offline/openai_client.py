@@ -90,6 +90,10 @@ class OpenAIClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all connections."""
         await self._client.close()
 
     async def post(self, path: str, body: Mapping[str, Any]) -> bytes:

@@ -32,6 +32,7 @@ from offline.vocabulary import (
     build_catalogue,
     build_spec,
 )
+from offline.writers.settings import WriterSettings
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,17 @@ class Dataset:
 class Pipeline:
     """The stages over one data set and one preset, each built once and found afterwards."""
 
-    def __init__(self, store: Store, dataset: Dataset, preset: Preset) -> None:
+    def __init__(
+        self,
+        store: Store,
+        dataset: Dataset,
+        preset: Preset,
+        writer: WriterSettings | None = None,
+    ) -> None:
         self.store = store
         self.dataset = dataset
         self.preset = preset
+        self.writer = writer or WriterSettings()
 
     def events(self) -> Artefact:
         """Canonical tables."""
@@ -133,7 +141,7 @@ class Pipeline:
         return open_histories(self.tables(), Samples.load(self.samples().folder).spec)
 
     def _cut(self, moment: datetime, fitted: Cut | None = None) -> Cut:
-        cuts = Cuts(self.store, self.events(), self.preset)
+        cuts = Cuts(self.store, self.events(), self.preset, self.writer)
         return cuts.build(moment, fitted)
 
     def _build_samples(self, cut: Cut) -> Samples:

@@ -1,7 +1,9 @@
-"""Profiles: what is known of every user at a cut, written by the template."""
+"""Profiles: what is known of every user at a cut, and the texts that a writer makes of it."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,20 +12,14 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.profile_text import (
-    MAX_QUERIES,
-    SECTIONS,
-    TEMPLATE_VERSION,
-    CategoryCount,
-    UserFacts,
-    render,
-)
+from model.profile_text import MAX_QUERIES, TEMPLATE_VERSION, CategoryCount, UserFacts
 from offline.engine import Engine
-from offline.progress import track
+from offline.progress import track_rows
+from offline.writers.template import TemplateWriter
+from offline.writers.writer import ProfileWriter, WrittenProfile
 
-WRITER = "template"
 WINDOWS = ("recent", "medium", "long")
-_COLUMNS = ("user_id", *(f"section_{name}" for name in SECTIONS))
+_USERS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -56,21 +52,39 @@ class _Behaviour:
     queries: list[str] = field(default_factory=list)
 
 
-def write_profiles(engine: Engine, sources: ProfileSources, cut: datetime, path: Path) -> None:
+def write_profiles(
+    engine: Engine,
+    sources: ProfileSources,
+    cut: datetime,
+    folder: Path,
+    writer: ProfileWriter | None = None,
+) -> None:
     """Build the profiles at a cut and write them as Parquet.
 
     Args:
         engine: runs the expressions.
         sources: the canonical tables.
         cut: only events strictly before it count.
-        path: the file to write; it appears whole or not at all.
+        folder: an existing folder. ``profiles.parquet`` and ``writing.json`` (the writer, and how
+            many profiles it, the template or nobody wrote) appear in it whole or not at all.
+        writer: writes the texts; None = the template.
+
+    Raises:
+        WriterFailed: when the writer cannot go on.
     """
-    partial = path.with_suffix(".partial")
-    pq.write_table(build_profiles(engine, sources, cut), partial)
-    partial.replace(path)
+    table = build_profiles(engine, sources, cut, writer)
+    counts = Counter(name or "nobody" for name in table["writer"].to_pylist())
+    provenance = (writer or TemplateWriter()).provenance
+    writing = asdict(provenance) | {"profiles": dict(sorted(counts.items()))}
+    (folder / "writing.json").write_text(json.dumps(writing, indent=1))
+    partial = folder / "profiles.partial"
+    pq.write_table(table, partial)
+    partial.replace(folder / "profiles.parquet")
 
 
-def build_profiles(engine: Engine, sources: ProfileSources, cut: datetime) -> pa.Table:
+def build_profiles(
+    engine: Engine, sources: ProfileSources, cut: datetime, writer: ProfileWriter | None = None
+) -> pa.Table:
     """Build the profile of every user at a cut.
 
     Args:
@@ -78,30 +92,55 @@ def build_profiles(engine: Engine, sources: ProfileSources, cut: datetime) -> pa
         sources: the canonical tables.
         cut: only purchases and searches strictly before it, and not before ``history_start``,
             count.
+        writer: writes the texts; None = the template.
 
     Returns:
-        ``user_id`` and one string column ``section_<name>`` per section, a row per user, sorted by
-        user_id; a user without facts has empty sections. The schema's metadata names the writer,
-        the template version and the cut.
+        ``user_id``, one string column ``section_<name>`` per section, and ``writer`` (who wrote
+        the row: the writer, or the template where a language model failed; null where nothing is
+        known but attributes, or nothing at all), a row per user, sorted by user_id; a user without
+        facts has empty sections. The schema's metadata names the writer with its model, revision,
+        prompt, schema and sampling, the template version and the cut.
+
+    Raises:
+        WriterFailed: when the writer cannot go on.
 
     Source: section 4.2.1; windows from model-spec row 58.
     """
+    chosen = writer or TemplateWriter()
     names = ("user_id", *sources.discrete, *sources.continuous)
-    users = engine.arrow(sources.users.select(*names).order_by("user_id")).to_pylist()
+    users = engine.arrow(sources.users.select(*names).order_by("user_id"))
     behaviours = _behaviours(engine, sources, cut)
-    rows = []
-    for attributes in track(users, "profiles", total=len(users)):
-        user_id = attributes.pop("user_id")
-        known = behaviours.get(user_id) or _Behaviour()
-        profile = render(UserFacts(attributes, queries=known.queries, **known.windows))
-        rows.append(dict(zip(_COLUMNS, (user_id, *profile.sections), strict=True)))
-    metadata: dict[str | bytes, str | bytes] = {
-        "writer": WRITER,
+    schema = _schema(chosen, cut)
+    batches = []
+    with track_rows("profiles", len(users)) as advance:
+        for start in range(0, len(users), _USERS_AT_ONCE):
+            rows = users.slice(start, _USERS_AT_ONCE).to_pylist()
+            ids = [str(row.pop("user_id")) for row in rows]
+            known = [behaviours.pop(user_id, _Behaviour()) for user_id in ids]
+            facts = [_facts(*pair) for pair in zip(rows, known, strict=True)]
+            batches.append(_batch(schema, ids, chosen.write(facts, advance)))
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _schema(writer: ProfileWriter, cut: datetime) -> pa.Schema:
+    columns = ("user_id", *(f"section_{name}" for name in writer.sections), "writer")
+    metadata: dict[str | bytes, str | bytes] = dict(asdict(writer.provenance).items())
+    metadata |= {
+        "profile_writer": writer.provenance.identity,
         "template_version": TEMPLATE_VERSION,
         "cut": cut.isoformat(),
     }
-    schema = pa.schema([(name, pa.string()) for name in _COLUMNS], metadata=metadata)
-    return pa.Table.from_pylist(rows, schema=schema)
+    return pa.schema([(name, pa.string()) for name in columns], metadata=metadata)
+
+
+def _facts(attributes: dict[str, Any], known: _Behaviour) -> UserFacts:
+    return UserFacts(attributes, queries=known.queries, **known.windows)
+
+
+def _batch(schema: pa.Schema, user_ids: list[str], written: list[WrittenProfile]) -> pa.RecordBatch:
+    sections = zip(*(profile.sections for profile in written), strict=True)
+    columns = [user_ids, *map(list, sections), [profile.writer for profile in written]]
+    return pa.record_batch([pa.array(column, pa.string()) for column in columns], schema=schema)
 
 
 def _behaviours(engine: Engine, sources: ProfileSources, cut: datetime) -> dict[str, _Behaviour]:

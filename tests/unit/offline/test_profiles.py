@@ -1,5 +1,6 @@
 """Profiles: every user at a cut, from what was known before it and nothing else."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -74,7 +75,9 @@ def texts(table: pa.Table) -> dict[str, dict[str, str]]:
     """Sections with text, by user."""
     return {
         row.pop("user_id"): {
-            name.removeprefix("section_"): text for name, text in row.items() if text
+            name.removeprefix("section_"): text
+            for name, text in row.items()
+            if text and name != "writer"
         }
         for row in table.to_pylist()
     }
@@ -203,11 +206,23 @@ def test_a_planted_leak_is_caught(engine: Engine) -> None:
 
 def test_written_file_names_its_making(engine: Engine, tmp_path: Path) -> None:
     """The file says who wrote the texts, by which template, as of when; two runs, equal bytes."""
-    for name in ("a.parquet", "b.parquet"):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
         write_profiles(engine, sources([("u1", "milk", CUT - MS)]), CUT, tmp_path / name)
-    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.parquet"]
-    metadata = pq.read_schema(tmp_path / "a.parquet").metadata
+    file = tmp_path / "a" / "profiles.parquet"
+    assert file.read_bytes() == (tmp_path / "b" / "profiles.parquet").read_bytes()
+    assert sorted(path.name for path in file.parent.iterdir()) == [file.name, "writing.json"]
+    metadata = pq.read_schema(file).metadata
     assert metadata[b"writer"] == b"template"
     assert metadata[b"template_version"] == b"template-1"
     assert metadata[b"cut"] == b"2017-04-01T00:00:00"
+
+
+def test_every_row_says_who_wrote_it(engine: Engine, tmp_path: Path) -> None:
+    """The writer stands in each row, null where nothing is known, and the counts beside it."""
+    write_profiles(engine, sources([("u1", "milk", CUT - MS)]), CUT, tmp_path)
+    table = pq.read_table(tmp_path / "profiles.parquet")
+    assert table["writer"].to_pylist() == ["template", "template", None]
+    writing = json.loads((tmp_path / "writing.json").read_text())
+    assert writing["writer"] == "template"
+    assert writing["profiles"] == {"nobody": 1, "template": 2}
