@@ -12,8 +12,10 @@ from model.repository import Repository
 from offline.artefacts import Store
 from offline.demo import demonstrate
 from offline.embedded_redis import NoRedisServer
+from offline.encoders import ENCODERS, choose_encoder
 from offline.export import ExportError
 from offline.local_service import ServiceFailed
+from offline.openai_encoder import EncoderFailed
 from offline.pipeline import Pipeline
 from offline.presets import PRESETS
 from offline.publish import PublishError, complete_generations, incomplete_generations, remove
@@ -32,6 +34,7 @@ FAILURES = (
     NoRedisServer,
     ServiceFailed,
     WriterFailed,
+    EncoderFailed,
     OSError,
     ValueError,
     ArithmeticError,
@@ -89,6 +92,7 @@ def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default=preset)
     parser.add_argument("--writer", choices=WRITERS, default=WRITERS[0], help="of profiles")
     parser.add_argument("--llm", type=Path, help="TOML settings of the writer (docs/profiles.md)")
+    parser.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="docs/encoders.md")
 
 
 def _count(text: str) -> int:
@@ -133,7 +137,9 @@ def _demo(chosen: argparse.Namespace) -> None:
 def _pipeline(chosen: argparse.Namespace) -> Pipeline:
     dataset = own_files(chosen.mapping) if chosen.mapping else complete_journey(chosen.window)
     writer = load_settings(chosen.writer, chosen.llm, os.environ)
-    return Pipeline(Store(chosen.root / "artefacts"), dataset, PRESETS[chosen.preset], writer)
+    encoder = choose_encoder(chosen.encoder, os.environ)
+    store, preset = Store(chosen.root / "artefacts"), PRESETS[chosen.preset]
+    return Pipeline(store, dataset, preset, writer, encoder)
 
 
 def _build(chosen: argparse.Namespace) -> None:

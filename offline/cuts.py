@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from model.codebooks import Codebooks
 from model.encoder import EncoderBlock
 from model.residuals import ResidualReference
-from model.wordllama_encoder import WordLlamaEncoder
 from offline.artefacts import Artefact, Store
 from offline.assignment import NORMS, assign_all
 from offline.drift import measure_drift
 from offline.embeddings import write_embeddings
+from offline.encoders import EncoderChoice
 from offline.engine import Engine, connect
 from offline.events import CanonicalTables
 from offline.generations import GenerationFiles
@@ -69,11 +69,13 @@ class Cuts:
         events: Artefact,
         preset: Preset,
         writer: WriterSettings | None = None,
+        encoder: EncoderChoice | None = None,
     ) -> None:
         self.store = store
         self.events = events
         self.preset = preset
         self.writer = writer or WriterSettings()
+        self.encoder = encoder or EncoderChoice()
 
     def build(self, moment: datetime, fitted: Cut | None = None) -> Cut:
         """Build, or find, the generation cut at a moment.
@@ -99,10 +101,10 @@ class Cuts:
         frozen = (fitted.embeddings, fitted.groups) if fitted else ()
         embeddings = self.store.make(
             "embeddings",
-            lambda out: _embed(profiles, fitted, out),
-            {},
+            lambda out: self._embed(profiles, fitted, out),
+            {"encoder": self.encoder.decides},
             inputs=(profiles, *frozen[:1]),
-            code=("offline.embeddings", "model.wordllama_encoder"),
+            code=("offline.embeddings", *self.encoder.code),
         )
         groups = self.store.make(
             "groups",
@@ -138,6 +140,11 @@ class Cuts:
             # Beside the artefacts: what was paid for outlives them.
             with open_writer(self.writer, self.store.root.parent / "cache" / "profiles") as writer:
                 write_profiles(engine, sources, moment, out, writer)
+
+    def _embed(self, profiles: Artefact, fitted: Cut | None, out: Path) -> None:
+        block = EncoderBlock.load(fitted.embeddings.folder) if fitted else None
+        table = pq.read_table(profiles.folder / "profiles.parquet")
+        write_embeddings(table, self.encoder.open(self.store), out, block)
 
     def _group(
         self, profiles: Artefact, embeddings: Artefact, fitted: Cut | None, out: Path
@@ -185,12 +192,6 @@ def _written_by(settings: WriterSettings) -> dict[str, Any]:
 
 def _writer_code(settings: WriterSettings) -> tuple[str, ...]:
     return () if settings.writer == TEMPLATE else ("offline.writers.chat",)
-
-
-def _embed(profiles: Artefact, fitted: Cut | None, out: Path) -> None:
-    block = EncoderBlock.load(fitted.embeddings.folder) if fitted else None
-    table = pq.read_table(profiles.folder / "profiles.parquet")
-    write_embeddings(table, WordLlamaEncoder(), out, block)
 
 
 def _prior_sources(engine: Engine, tables: CanonicalTables) -> PriorSources:

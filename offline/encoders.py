@@ -1,6 +1,7 @@
 """The text encoders that a build may choose from."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +24,11 @@ EncoderName = Literal["wordllama", "minilm", "openai"]
 ENCODERS: tuple[EncoderName, ...] = ("wordllama", "minilm", "openai")
 PREFIX = "CHOIRREC_EMBEDDING_"
 GRAPH = "minilm.onnx"
+_CODE = {
+    "wordllama": ("model.wordllama_encoder",),
+    "minilm": ("model.minilm_encoder", "offline.minilm_network"),
+    "openai": ("offline.openai_encoder",),
+}
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Named = Annotated[str, msgspec.Meta(min_length=1)]
@@ -52,26 +58,69 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     requests: Positive = 8
     """Requests under way at a time."""
 
+    @property
+    def described(self) -> EmbeddingModel:
+        """The model; ValueError when its widths do not fit."""
+        return EmbeddingModel(
+            self.model,
+            self.revision,
+            self.native_width,
+            self.width,
+            self.pooling,
+            self.instruction,
+        )
 
-def open_encoder(name: EncoderName, store: Store, environment: Mapping[str, str]) -> TextEncoder:
-    """Open an encoder.
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """An encoder that is chosen and checked, but not opened yet."""
+
+    name: EncoderName = "wordllama"
+    embedding: EmbeddingSettings | None = None
+    """Settings of "openai", None for the others."""
+
+    @property
+    def decides(self) -> str:
+        """What the vectors depend on besides code and installed packages."""
+        return self.embedding.described.identity if self.embedding else self.name
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Modules that make the vectors."""
+        return _CODE[self.name]
+
+    def open(self, store: Store) -> TextEncoder:
+        """Open the encoder.
+
+        Args:
+            store: keeps MiniLM's graph, which is exported when it is first asked for.
+
+        Raises:
+            ConfigError: when the key file cannot be read.
+            FileNotFoundError: when the encoder's weights are not installed.
+        """
+        if self.embedding:
+            settings = self.embedding
+            pace = Pace(settings.texts, settings.requests)
+            return OpenAIEncoder(_endpoint(settings), settings.described, pace)
+        return open_minilm(store) if self.name == "minilm" else WordLlamaEncoder()
+
+
+def choose_encoder(name: EncoderName, environment: Mapping[str, str]) -> EncoderChoice:
+    """Choose an encoder, so that a wrong setting is found before any work is done.
 
     Args:
         name: which one.
-        store: keeps MiniLM's graph, which is exported when it is first asked for.
         environment: holds the settings of "openai".
 
     Raises:
-        ConfigError: when a setting is missing or wrong.
-        FileNotFoundError: when the encoder's weights are not installed.
+        ConfigError: naming the setting that is missing or wrong, and what was expected.
     """
-    if name == "wordllama":
-        return WordLlamaEncoder()
-    return open_minilm(store) if name == "minilm" else open_openai(environment)
+    return EncoderChoice(name, read_settings(environment) if name == "openai" else None)
 
 
 def open_minilm(store: Store) -> MiniLmEncoder:
-    """MiniLM, exported once into the store; errors as ``open_encoder``."""
+    """MiniLM, exported once into the store; errors as ``EncoderChoice.open``."""
     tokenizer = package_folder() / "tokenizer.json"
     exported = store.make(
         "minilm",
@@ -80,24 +129,6 @@ def open_minilm(store: Store) -> MiniLmEncoder:
         code=("offline.minilm_network", "offline.onnx_graphs"),
     )
     return MiniLmEncoder(exported.folder / GRAPH, tokenizer)
-
-
-def open_openai(environment: Mapping[str, str]) -> OpenAIEncoder:
-    """The encoder at an endpoint; errors as ``open_encoder``."""
-    settings = read_settings(environment)
-    try:
-        model = EmbeddingModel(
-            settings.model,
-            settings.revision,
-            settings.native_width,
-            settings.width,
-            settings.pooling,
-            settings.instruction,
-        )
-    except ValueError as error:
-        raise ConfigError(f"settings of the encoder openai: {error}") from error
-    pace = Pace(settings.texts, settings.requests)
-    return OpenAIEncoder(_endpoint(settings), model, pace)
 
 
 def read_settings(environment: Mapping[str, str]) -> EmbeddingSettings:
@@ -112,11 +143,13 @@ def read_settings(environment: Mapping[str, str]) -> EmbeddingSettings:
         if variable.startswith(PREFIX) and (text or variable == f"{PREFIX}INSTRUCTION")
     }
     try:
-        return msgspec.convert(members, EmbeddingSettings, strict=False)
-    except msgspec.ValidationError as error:
+        settings = msgspec.convert(members, EmbeddingSettings, strict=False)
+        _ = settings.described  # refuses widths that do not fit
+    except ValueError as error:
         raise ConfigError(
-            f"settings of the encoder openai ({PREFIX}*): {error}; see docs/groups.md"
+            f"settings of the encoder openai ({PREFIX}*): {error}; see docs/encoders.md"
         ) from error
+    return settings
 
 
 def _endpoint(settings: EmbeddingSettings) -> Endpoint:

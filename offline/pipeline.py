@@ -16,6 +16,7 @@ from model.network.prediction import predict
 from model.spec import SECONDS_PER_DAY, FeatureSpec
 from offline.artefacts import Artefact, Store
 from offline.cuts import Cut, Cuts, epoch_s
+from offline.encoders import EncoderChoice
 from offline.evaluation import evaluate, gauc_low
 from offline.events import CanonicalTables, DatasetSchema
 from offline.events import Split as TimeSplit
@@ -56,11 +57,13 @@ class Pipeline:
         dataset: Dataset,
         preset: Preset,
         writer: WriterSettings | None = None,
+        encoder: EncoderChoice | None = None,
     ) -> None:
         self.store = store
         self.dataset = dataset
         self.preset = preset
         self.writer = writer or WriterSettings()
+        self.encoder = encoder or EncoderChoice()
 
     def events(self) -> Artefact:
         """Canonical tables."""
@@ -141,7 +144,7 @@ class Pipeline:
         return open_histories(self.tables(), Samples.load(self.samples().folder).spec)
 
     def _cut(self, moment: datetime, fitted: Cut | None = None) -> Cut:
-        cuts = Cuts(self.store, self.events(), self.preset, self.writer)
+        cuts = Cuts(self.store, self.events(), self.preset, self.writer, self.encoder)
         return cuts.build(moment, fitted)
 
     def _build_samples(self, cut: Cut) -> Samples:

@@ -10,9 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from model.encoder import EncoderBlock
 from offline.artefacts import Artefact, Store
 from offline.cuts import Cut, Cuts, epoch_s
+from offline.encoders import PREFIX, choose_encoder
 from offline.pipeline import Pipeline
+from tests.fixtures.embedding_server import KEY, MODEL, NATIVE_WIDTH, embedding_server
 from tests.fixtures.tiny_log import TINY_PRESET, building, shared_folder, tiny_pipeline
 
 MS = timedelta(milliseconds=1)
@@ -117,3 +120,21 @@ def test_two_cuts_of_one_moment_are_equal_bytes(pipeline: Pipeline, tmp_path: Pa
     again = cut_of(pipeline.events(), moment, tmp_path)
     assert results(again) == results(pipeline.training_cut())
     assert again.priors.digest == pipeline.training_cut().priors.digest
+
+
+def test_the_chosen_encoder_embeds_and_is_told(pipeline: Pipeline, tmp_path: Path) -> None:
+    """Another encoder makes other vectors, says so in its block, and cannot go on with the old."""
+    start = pipeline.tables().schema.split.train_start
+    given = {"MODEL": MODEL, "REVISION": "1", "NATIVE_WIDTH": str(NATIVE_WIDTH), "WIDTH": "24"}
+    (tmp_path / "key").write_text(KEY)
+    with embedding_server() as url:
+        given |= {"BASE_URL": url, "KEY_FILE": str(tmp_path / "key")}
+        chosen = choose_encoder("openai", {PREFIX + name: text for name, text in given.items()})
+        store = Store(tmp_path / "store", lambda _: None)
+        cuts = Cuts(store, pipeline.events(), TINY_PRESET, encoder=chosen)
+        cut = cuts.build(start)
+        with pytest.raises(ValueError, match="the encoder block was fitted for"):
+            cuts.build(start, pipeline.training_cut())
+    block = EncoderBlock.load(cut.embeddings.folder)
+    assert (block.encoder_identity, block.width) == (chosen.decides, 24)
+    assert cut.embeddings.digest != pipeline.training_cut().embeddings.digest

@@ -6,7 +6,7 @@ import pytest
 
 from model.wordllama_encoder import WordLlamaEncoder
 from offline.artefacts import Store
-from offline.encoders import PREFIX, open_encoder, read_settings
+from offline.encoders import PREFIX, choose_encoder, read_settings
 from offline.openai_encoder import INSTRUCTION, OpenAIEncoder
 from offline.rules import ConfigError
 
@@ -21,12 +21,12 @@ GIVEN = {
 
 def test_default_needs_no_settings(tmp_path: Path) -> None:
     """The encoder that comes along is opened without an environment."""
-    assert isinstance(open_encoder("wordllama", Store(tmp_path), {}), WordLlamaEncoder)
+    assert isinstance(choose_encoder("wordllama", {}).open(Store(tmp_path)), WordLlamaEncoder)
 
 
 def test_endpoint_is_read_from_the_environment(tmp_path: Path) -> None:
     """The production model keeps the first 512 of its 4096 dimensions unless told otherwise."""
-    encoder = open_encoder("openai", Store(tmp_path), GIVEN)
+    encoder = choose_encoder("openai", GIVEN).open(Store(tmp_path))
     assert isinstance(encoder, OpenAIEncoder)
     assert encoder.width == 512
     assert "Qwen/Qwen3-Embedding-8B@1d8ad4c/last-token/4096-to-512/" in encoder.identity
@@ -42,7 +42,7 @@ def test_key_comes_from_a_file(tmp_path: Path) -> None:
     """No key stands in the environment, where other programs of the user could read it."""
     key = tmp_path / "key"
     key.write_text("secret\n")
-    encoder = open_encoder("openai", Store(tmp_path), GIVEN | {f"{PREFIX}KEY_FILE": str(key)})
+    encoder = choose_encoder("openai", GIVEN | {f"{PREFIX}KEY_FILE": str(key)}).open(Store(key))
     assert isinstance(encoder, OpenAIEncoder)
     assert encoder._endpoint.api_key == "secret"
 
@@ -66,4 +66,14 @@ def test_wrong_setting_is_refused_by_name(
     """A mistake is found before anything is sent."""
     given = GIVEN | {f"{PREFIX}{name}": value for name, value in change.items()}
     with pytest.raises(ConfigError, match=reason):
-        open_encoder("openai", Store(tmp_path), given)
+        choose_encoder("openai", given).open(Store(tmp_path))
+
+
+def test_artefacts_are_told_apart_by_what_decides_the_vectors() -> None:
+    """Another revision or instruction builds the vectors again; another pace does not."""
+    chosen = choose_encoder("openai", GIVEN)
+    others = {"REVISION": "2", "WIDTH": "256", "INSTRUCTION": "", "POOLING": "mean", "MODEL": "m"}
+    decided = {choose_encoder("openai", GIVEN | {PREFIX + k: v}).decides for k, v in others.items()}
+    assert len(decided | {chosen.decides, choose_encoder("minilm", {}).decides}) == 7
+    paced = GIVEN | {f"{PREFIX}TEXTS": "5", f"{PREFIX}REQUESTS": "1"}
+    assert choose_encoder("openai", paced).decides == chosen.decides
