@@ -92,7 +92,7 @@ def load_settings(
         settings = msgspec.convert(members | {"writer": writer}, WriterSettings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(
-            f"settings of the writer {writer}: {error}; see docs/profiles.md"
+            f"settings of the writer {writer}: {error}, given {members}; see docs/profiles.md"
         ) from error
     if writer == "openai":
         _check_endpoint(settings)

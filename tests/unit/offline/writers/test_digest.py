@@ -1,0 +1,105 @@
+"""The digest: chosen facts and nothing else, in text that stays in its place."""
+
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.profile_text import CategoryCount, UserFacts
+from offline.writers.digest import Digest, tell_sentences, tell_windows
+
+BOTH = pytest.mark.parametrize("tell", [tell_windows, tell_sentences])
+NAMES = st.text(max_size=30)
+COUNTS = st.lists(st.builds(CategoryCount, NAMES, NAMES, st.integers(1, 9)), max_size=4)
+FACTS = st.builds(
+    UserFacts,
+    st.dictionaries(NAMES, st.none() | NAMES | st.floats(-1e6, 1e6), max_size=3),
+    COUNTS,
+    COUNTS,
+    COUNTS,
+    st.lists(NAMES, max_size=4),
+)
+ALLOWED = re.compile(r"[\w$%&+./' ,:;()-]*\Z")
+
+
+def bought(*leaves: str, queries: Sequence[str] = (), **attributes: str | None) -> UserFacts:
+    """A user who bought one of each, the first ones more often."""
+    counts = [CategoryCount("food", leaf, len(leaves) - at) for at, leaf in enumerate(leaves)]
+    return UserFacts(attributes, recent=counts, queries=queries)
+
+
+@BOTH
+@given(facts=FACTS)
+def test_no_text_can_leave_its_line(tell: Digest, facts: UserFacts) -> None:
+    """Whatever names, values and queries hold, no quote, bracket or line break comes through."""
+    for line in tell(facts, None).splitlines():
+        assert ALLOWED.match(line), line
+
+
+@BOTH
+def test_only_allowed_attributes_are_told(tell: Digest) -> None:
+    """An attribute that is not on the list never appears; None tells all; nothing tells none."""
+    facts = bought("milk", age="30-39", street="elm", city=None)
+    assert "elm" in tell(facts, None)
+    assert "elm" not in tell(facts, ("age",))
+    assert "30-39" in tell(facts, ("age",))
+    assert "30-39" not in tell(facts, ())
+
+
+@BOTH
+def test_addresses_and_long_numbers_stay_here(tell: Digest) -> None:
+    """A query may be somebody's mail address, telephone number or account."""
+    queries = ["mail a.b@example.com", "http://shop.example/u/1", "call 030 5551234", "iphone 15"]
+    told = tell(bought(queries=queries), None)
+    assert "call 030, iphone 15" in told
+    for secret in ("example", "a.b", "555"):
+        assert secret not in told
+
+
+@BOTH
+@pytest.mark.parametrize("allowed", [None, ("age",), ()])
+def test_attributes_alone_are_not_worth_a_request(
+    tell: Digest, allowed: tuple[str, ...] | None
+) -> None:
+    """A user known by attributes alone is embedded by them, as a newcomer is online."""
+    assert tell(UserFacts({"age": "30-39"}), allowed) == ""
+    assert tell(UserFacts({}), allowed) == ""
+
+
+@BOTH
+@given(facts=FACTS)
+def test_order_does_not_matter(tell: Digest, facts: UserFacts) -> None:
+    """The same purchases in another order give the same digest, so the same cached answer."""
+    turned = UserFacts(
+        facts.attributes, facts.recent[::-1], facts.medium[::-1], facts.long[::-1], facts.queries
+    )
+    assert tell(turned, None) == tell(facts, None)
+
+
+def test_windows_are_told_apart() -> None:
+    """The three windows, attributes and queries each have a line."""
+    facts = UserFacts(
+        {"age": "30-39"},
+        [CategoryCount("FOOD", "MILK", 1)],
+        [CategoryCount("FOOD", "BREAD", 2)],
+        [CategoryCount("GARDEN", "", 1)],
+        ["oat milk"],
+    )
+    assert tell_windows(facts, None).splitlines() == [
+        "attributes: age 30-39",
+        "bought recently: mainly food (milk)",
+        "bought before: mainly food (bread)",
+        "bought long ago: mainly garden",
+        "searched for: oat milk",
+    ]
+
+
+def test_sentences_tell_the_largest_kinds() -> None:
+    """A small model gets the six kinds bought most, most first, ties by name."""
+    facts = bought("g", "f", "e", "d", "c", "b", "a", queries=["tea"], age="30-39")
+    assert tell_sentences(facts, None) == (
+        "About the shopper: age 30-39. The shopper buys from food. "
+        "The shopper likes g, f, e, d, c, b. The shopper searches for tea."
+    )
