@@ -1,5 +1,6 @@
 """Group priors in the process, and the ladder over them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,26 @@ def test_ladder_takes_the_deepest_prior_at_hand(bundle: Bundle, world: World) ->
         assert (found.prefix, found.from_snapshot) == (prefix, False)
 
 
+def test_too_small_a_group_is_passed_over_for_a_newcomer(bundle: Bundle, world: World) -> None:
+    """Nobody is judged by a handful of others, and everybody has the global prior."""
+    priors = Priors(bundle, GENERATION, 8)
+    sizes = {(0, 1): 1, (0,): 7, (): 0}
+    for prefix, size in sizes.items():
+        priors.add(replace(world.groups[prefix], size=size))
+    assert climb_down(priors, (0, 1)).prefix == (0, 1)
+    assert climb_down(priors, (0, 1), n_min=2).prefix == (0,)
+    assert climb_down(priors, (0, 1), n_min=8).prefix == ()
+
+
+def test_absences_are_kept_within_bounds(bundle: Bundle) -> None:
+    """Asking for groups that nobody has costs neither a round trip each time nor memory."""
+    priors = Priors(bundle, GENERATION, 2)
+    for prefix in [(0,), (1,), (2,)]:
+        priors.add_absence(prefix)
+    assert [priors.is_absent(p) for p in [(0,), (1,), (2,)]] == [False, False, True]
+    assert priors.get((2,)) is None
+
+
 def test_snapshot_falls_back_to_its_global_prior(bundle: Bundle) -> None:
     """A prefix that the bundle never saw still gets a prior."""
     assert Priors(bundle, None, 8).snapshot((9, 9)).prefix == ()
@@ -46,6 +67,9 @@ def test_steps_are_named_by_what_answers(bundle: Bundle, world: World) -> None:
     assert step_name(whole, (), user_found=False) == "global_prior"
     assert step_name(whole, (), user_found=True) == "user_and_group"
     assert step_name(priors.snapshot(()), (), user_found=False) == "prior_snapshot"
+    assert step_name(own, (0, 1), user_found=False, newcomer=True) == "newcomer_and_group"
+    assert step_name(shorter, (0, 1), user_found=False, newcomer=True) == "newcomer_and_group"
+    assert step_name(whole, (0, 1), user_found=False, newcomer=True) == "global_prior"
 
 
 def test_kept_priors_are_bounded_and_the_least_used_goes(bundle: Bundle, world: World) -> None:
