@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FILE_NAME = "codebooks.npy"
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,10 @@ from offline.demo import demonstrate
 from offline.embedded_redis import NoRedisServer
 from offline.encoders import ENCODERS, choose_encoder
 from offline.export import ExportError
+from offline.group_map import compare, told
+from offline.group_report.page import write_report
+from offline.grouped import GroupedUsers, NotGroups
+from offline.inspection import inspect_groups
 from offline.local_service import ServiceFailed
 from offline.openai_encoder import EncoderFailed
 from offline.pipeline import Pipeline
@@ -58,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    except DatasetError as error:
+    except (DatasetError, NotGroups) as error:
         print(f"choirrec-offline: {error}", file=sys.stderr)
         return 2
     except FAILURES as error:
@@ -75,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _demo_parser(commands.add_parser("demo", help="the whole way on the household panel"))
     _build_parser(commands.add_parser("build", help="a bundle, and records when Redis is named"))
     _evaluate_parser(commands.add_parser("evaluate", help="every model, several seeds"))
+    _groups_parser(commands.add_parser("groups", help="whether groups can be trusted"))
     _generations_parser(commands.add_parser("generations", help="list or remove generations"))
     return parser
 
@@ -123,6 +128,19 @@ def _evaluate_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate)
 
 
+def _groups_parser(parser: argparse.ArgumentParser) -> None:
+    words = parser.add_subparsers(required=True, metavar="word")
+    report = words.add_parser("report", help="one HTML page: figures, controls, a card per group")
+    _add_source(report, "spec")
+    report.add_argument("--against", type=Path, help="folder of an earlier run's groups")
+    report.add_argument("--out", type=Path, default=Path("results/groups.html"))
+    report.set_defaults(run=_group_report)
+    diff = words.add_parser("diff", help="where the users of every group went")
+    diff.add_argument("old", type=Path, help="a folder of the groups stage")
+    diff.add_argument("new", type=Path, help="another one")
+    diff.set_defaults(run=_group_diff)
+
+
 def _generations_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redis-url", required=True)
     parser.add_argument("--remove", metavar="NAME", help="remove one by its own list of keys")
@@ -160,6 +178,17 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     unfinished = chosen.out.with_suffix(".partial")
     unfinished.write_text(json.dumps(figures, indent=1))
     unfinished.replace(chosen.out)
+
+
+def _group_report(chosen: argparse.Namespace) -> None:
+    content = inspect_groups(_pipeline(chosen), chosen.against)
+    write_report(content, chosen.out)
+    print(f"the groups of {content.dataset}: {chosen.out}")
+
+
+def _group_diff(chosen: argparse.Namespace) -> None:
+    compared = compare(GroupedUsers.load(chosen.old), GroupedUsers.load(chosen.new))
+    print("\n".join(told(compared)))
 
 
 def _generations(chosen: argparse.Namespace) -> None:

@@ -12,14 +12,16 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from model.codebooks import CHUNK_ROWS, Codebooks
+from model.codebooks import Codebooks
 from offline.progress import track_rows
 from offline.vectors import Vectors
 
 CODES = "codes.npy"
 NORMS = "residual_norms.npy"
 THREADS = 2
+ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,11 @@ def assign_all(
 
 def _chunks(vectors: Vectors, codebooks: Codebooks, threads: int) -> Iterator[_Chunk]:
     """All chunks in order; a few are worked on ahead of the one that is asked for."""
-    starts = iter(range(0, vectors.shape[0], CHUNK_ROWS))
+    starts = iter(range(0, vectors.shape[0], ROWS_AT_ONCE))
     bar = track_rows("assignment", vectors.shape[0])
-    with ThreadPoolExecutor(threads) as pool, bar as advance:
+    # The threads share out the chunks; a matrix product that starts more of them only waits.
+    alone = threadpool_limits(limits=1, user_api="blas")
+    with alone, ThreadPoolExecutor(threads) as pool, bar as advance:
         ahead = deque(
             pool.submit(_assign, vectors, codebooks, start) for start in islice(starts, 2 * threads)
         )
@@ -102,7 +106,7 @@ def _chunks(vectors: Vectors, codebooks: Codebooks, threads: int) -> Iterator[_C
 
 
 def _assign(vectors: Vectors, codebooks: Codebooks, start: int) -> _Chunk:
-    chunk = vectors[start : start + CHUNK_ROWS]
+    chunk = vectors[start : start + ROWS_AT_ONCE]
     codes = codebooks.assign(chunk)
     energy = float(np.sum(np.square(chunk), dtype=np.float64))
     return _Chunk(codes, codebooks.residual_norms(chunk, codes), energy)

@@ -21,6 +21,7 @@ from offline.encoders import EncoderChoice
 from offline.engine import Engine, connect
 from offline.events import CanonicalTables
 from offline.generations import GenerationFiles
+from offline.grouped import USERS
 from offline.groups import fit_groups, reference_of
 from offline.histories import item_keys
 from offline.presets import Preset
@@ -32,8 +33,6 @@ from offline.writers.settings import WriterSettings
 from offline.writers.writer import TEMPLATE
 
 GROUP_SEED = 0
-USERS = "users.npy"
-"""Keys of the user ids, uint64 ``[N]``, so that two cuts can be compared user by user."""
 
 
 def epoch_s(moment: datetime) -> int:
@@ -46,6 +45,7 @@ class Cut:
     """The artefacts of one generation: groups and priors as of one moment."""
 
     as_of_s: int
+    profiles: Artefact
     embeddings: Artefact
     groups: Artefact
     priors: Artefact
@@ -120,7 +120,7 @@ class Cuts:
             cut | {"group_len": self.preset.group_len, "n_min": self.preset.n_min},
             inputs=(self.events, groups),
         )
-        return Cut(epoch_s(moment), embeddings, groups, priors)
+        return Cut(epoch_s(moment), profiles, embeddings, groups, priors)
 
     def _profiles(self, moment: datetime, out: Path) -> None:
         tables = CanonicalTables.open(self.events.folder)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from model.codebooks import nearest
 
-SEEDING_POINTS = 48
+SEEDING_POINTS = 40
 """Points per code that seeds are drawn from and first moved on."""
 CANDIDATES = 8
 """Points tried for every seed, and in every round of exchanges; the best one stays."""
 EXCHANGE_ROUNDS = 10
-SEEDING_ITERATIONS = 12
-ITERATIONS = 8
+SEEDING_ITERATIONS = 10
+ITERATIONS = 6
 """On all points, from centroids that have settled on the seeding points."""
 
 
@@ -90,8 +90,7 @@ def _exchange(
     random: np.random.Generator,
 ) -> None:
     """Exchange one seed for one of a few far points, in place, if that lowers the energy."""
-    first, second = np.partition(gaps, 1, axis=0)[:2]
-    own = np.argmin(gaps, axis=0)
+    first, second, own = _two_nearest(gaps)
     drawn = _far(first, random)
     tried = _gaps(points[drawn], points)
     kept = np.minimum(tried, first)
@@ -102,6 +101,18 @@ def _exchange(
     best, code = np.unravel_index(np.argmin(energies), energies.shape)
     if energies[best, code] < first.sum(dtype=np.float64):
         seeds[code], gaps[code] = drawn[best], tried[best]
+
+
+def _two_nearest(
+    gaps: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Of each point the gaps to the nearest and to the second nearest seed, and the nearest."""
+    own, points = np.argmin(gaps, axis=0), np.arange(gaps.shape[1])
+    first = gaps[own, points]
+    gaps[own, points] = np.inf
+    second: NDArray[np.float32] = gaps.min(axis=0)
+    gaps[own, points] = first
+    return first, second, own
 
 
 def _far(gaps: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.int64]:

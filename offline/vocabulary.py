@@ -73,7 +73,6 @@ def build_spec(
     Returns:
         The spec; vocabularies are sorted, so that equal tables give equal specs.
     """
-    quintiles = np.quantile(window_purchases, [0.2, 0.4, 0.6, 0.8], method="lower")
     return FeatureSpec(
         attributes=tuple(_vocabulary(users, name, 1) for name in columns.discrete),
         continuous=tuple(_moments(users, name) for name in columns.continuous),
@@ -91,13 +90,16 @@ def build_spec(
         low_activity_purchases=int(
             np.quantile(window_purchases, LOW_ACTIVITY_SHARE, method="lower")
         ),
-        level_thresholds=(
-            int(quintiles[0]),
-            int(quintiles[1]),
-            int(quintiles[2]),
-            int(quintiles[3]),
-        ),
+        level_thresholds=level_thresholds(window_purchases),
     )
+
+
+def level_thresholds(window_purchases: NDArray[np.int64]) -> tuple[int, int, int, int]:
+    """Most purchases in the window that activity levels 1 to 4 allow: quintiles of the users."""
+    first, second, third, fourth = np.quantile(
+        window_purchases, [0.2, 0.4, 0.6, 0.8], method="lower"
+    ).tolist()
+    return int(first), int(second), int(third), int(fourth)
 
 
 def user_rows(n_users: int) -> int:

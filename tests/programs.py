@@ -5,7 +5,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-DEBIAN_PACKAGES = {"redis-server": "redis-server"}
+DEBIAN_PACKAGES = {"chromium": "chromium", "redis-server": "redis-server"}
 """Program -> the Debian package that brings it; tests may need no program outside this list."""
 
 

@@ -34,7 +34,7 @@ def test_chunks_and_threads_do_not_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, chunk_rows: int
 ) -> None:
     """From memory or from a file, in any chunks, by any threads: what one user alone would get."""
-    monkeypatch.setattr(offline.assignment, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(offline.assignment, "ROWS_AT_ONCE", chunk_rows)
     np.save(tmp_path / "embeddings.npy", users(300))
     assign_all(VectorFile(tmp_path / "embeddings.npy"), codebooks(), tmp_path, threads)
     codes = codebooks().assign(users(300))

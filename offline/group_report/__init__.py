@@ -1,0 +1,1 @@
+"""The group report: whether groups can be trusted, on one page."""
