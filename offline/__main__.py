@@ -10,6 +10,7 @@ from pathlib import Path
 
 from model.repository import Repository
 from offline.artefacts import Store
+from offline.datasets import simulator
 from offline.demo import demonstrate
 from offline.embedded_redis import NoRedisServer
 from offline.encoders import ENCODERS, choose_encoder
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _demo_parser(commands.add_parser("demo", help="the whole way on the household panel"))
     _build_parser(commands.add_parser("build", help="a bundle, and records when Redis is named"))
     _evaluate_parser(commands.add_parser("evaluate", help="every model, several seeds"))
+    _simulate_parser(commands.add_parser("simulate", help="canonical tables of a simulated shop"))
     _groups_parser(commands.add_parser("groups", help="whether groups can be trusted"))
     _generations_parser(commands.add_parser("generations", help="list or remove generations"))
     return parser
@@ -126,6 +128,14 @@ def _evaluate_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=_count, default=3, help="how many model seeds")
     parser.add_argument("--out", type=Path, default=Path("results/eval.json"))
     parser.set_defaults(run=_evaluate)
+
+
+def _simulate_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--world", type=_count, required=True, help="its number: another shop each")
+    parser.add_argument("--users", type=_count, required=True, help="how many")
+    parser.add_argument("--out", type=Path, required=True, help="an empty folder or a new one")
+    parser.add_argument("--null", action="store_true", help="archetypes without effect (SIM-null)")
+    parser.set_defaults(run=_simulate)
 
 
 def _groups_parser(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +188,11 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     unfinished = chosen.out.with_suffix(".partial")
     unfinished.write_text(json.dumps(figures, indent=1))
     unfinished.replace(chosen.out)
+
+
+def _simulate(chosen: argparse.Namespace) -> None:
+    tables = simulator.build(chosen.out, chosen.world, chosen.users, chosen.null)
+    print(f"{tables.schema.name}: canonical tables in {chosen.out}, what is true in its truth/")
 
 
 def _group_report(chosen: argparse.Namespace) -> None:

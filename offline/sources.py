@@ -5,8 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from offline.datasets import complete_journey as panel
-from offline.datasets import files
+from offline.datasets import files, simulator
+from offline.datasets import tmall as brands
 from offline.datasets.mapping import load
+from offline.datasets.simulated.constants import CONSTANTS
 from offline.pipeline import Dataset
 from offline.rules import ConfigError
 
@@ -47,6 +49,42 @@ def own_files(mapping: Path) -> Dataset:
         build=lambda out: files.build(mapping, out),
         settings={"digest": contents.hexdigest()},
         module="offline.datasets.files",
+    )
+
+
+def simulated(world: int, users: int, null: bool = False) -> Dataset:
+    """A simulated shop.
+
+    Args:
+        world: the world's number.
+        users: how many users.
+        null: archetypes have no effect on behaviour (SIM-null).
+    """
+    return Dataset(
+        name=f"simulated_{'null_' if null else ''}{world}",
+        build=lambda out: simulator.build(out, world, users, null),
+        settings={
+            "world": world,
+            "users": users,
+            "null": null,
+            "constants": CONSTANTS.digest(),
+            "numpy": version("numpy"),
+        },
+        module="offline.datasets.simulator",
+    )
+
+
+def tmall(folder: Path) -> Dataset:
+    """Clicks and purchases of brands by day, in a folder of your own.
+
+    Raises:
+        ConfigError: when the folder holds no events.
+    """
+    return Dataset(
+        name="tmall_brands",
+        build=lambda out: brands.build(folder, out),
+        settings={"digest": _content(folder / brands.EVENTS_FILE)},
+        module="offline.datasets.tmall",
     )
 
 

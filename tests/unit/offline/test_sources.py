@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from offline.datasets.simulated.constants import CONSTANTS
 from offline.rules import ConfigError
-from offline.sources import complete_journey, own_files
+from offline.sources import complete_journey, own_files, simulated, tmall
 from tests.fixtures.tiny_log import write_log
 
 
@@ -61,3 +62,22 @@ def test_the_panel_is_known_by_window_households_and_package() -> None:
     ]
     assert len({tuple(source.settings.items()) for source in sources}) == 3
     assert sources[0].settings["package"] == "0.1.0"
+
+
+def test_a_simulated_shop_is_known_by_world_users_and_constants() -> None:
+    """Another world, more users or archetypes without effect are other rows."""
+    sources = [simulated(1, 1000), simulated(2, 1000), simulated(1, 2000), simulated(1, 1000, True)]
+    assert sources[0].name == "simulated_1"
+    assert sources[3].name == "simulated_null_1"
+    assert len({tuple(source.settings.items()) for source in sources}) == 4
+    assert sources[0].settings["constants"] == CONSTANTS.digest()
+
+
+def test_brands_are_known_by_the_bytes_of_their_events(tmp_path: Path) -> None:
+    """A folder is known by its log, not by its name; one without a log is refused."""
+    with pytest.raises(ConfigError, match=r"events\.parquet: No such file"):
+        tmall(tmp_path)
+    (tmp_path / "events.parquet").write_bytes(b"one")
+    before = tmall(tmp_path).settings
+    (tmp_path / "events.parquet").write_bytes(b"two")
+    assert tmall(tmp_path).settings != before

@@ -1,0 +1,1 @@
+"""The simulated shop: world, users, behaviour, and the tables they leave."""
