@@ -5,6 +5,7 @@ import fcntl
 import importlib.util
 import inspect
 import json
+import os
 import shutil
 import sys
 import time
@@ -15,7 +16,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SEAL = "artefact.json"
 PROJECT_PACKAGES = ("model", "offline", "choirrec")
@@ -104,16 +105,29 @@ class Store:
     def _alone(self, artefact: Artefact) -> Iterator[bool]:
         """Hold the artefact's lock; yields whether it is still to be built.
 
-        The lock goes with the process that holds it, so a killed build leaves none behind.
+        The lock goes with the process that holds it: after a killed build its file means nothing.
         """
         artefact.folder.parent.mkdir(parents=True, exist_ok=True)
-        with artefact.folder.with_name(f"{artefact.folder.name}.lock").open("w") as lock:
+        path = artefact.folder.with_name(f"{artefact.folder.name}.lock")
+        with self._locked(path, artefact.stage):
+            try:
+                yield not (artefact.folder / SEAL).is_file()
+            finally:
+                path.unlink()
+
+    def _locked(self, path: Path, stage: str) -> IO[str]:
+        """The locked file of that path; closing it lets go."""
+        while True:
+            lock = path.open("w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._say(f"  {artefact.stage:<12} another process is building it, waiting ...")
+                self._say(f"  {stage:<12} another process is building it, waiting ...")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            yield not (artefact.folder / SEAL).is_file()
+            if _same_file(lock, path):
+                return lock
+            # Its last holder removed it while this process waited.
+            lock.close()
 
     def _build(self, place: Path, build: Callable[[Path], object], resumable: bool) -> None:
         site = _site(place)
@@ -155,6 +169,13 @@ def code_digest(module: str) -> str:
 def _wiring(build: Callable[[Path], object]) -> str:
     """SHA-256 of the file that says which functions a stage calls, and with what."""
     return sha256(Path(inspect.getfile(build)).read_bytes()).hexdigest()
+
+
+def _same_file(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _site(place: Path) -> Path:
