@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from model.repository import Repository
@@ -97,6 +98,7 @@ def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
         "--window", default="design", help="of the household panel: design or replication"
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), default=preset)
+    parser.add_argument("--codes", type=_count, help="codes per level; default: by the sizing rule")
     parser.add_argument("--writer", choices=WRITERS, default=WRITERS[0], help="of profiles")
     parser.add_argument("--llm", type=Path, help="TOML settings of the writer (docs/profiles.md)")
     parser.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="docs/encoders.md")
@@ -166,7 +168,8 @@ def _pipeline(chosen: argparse.Namespace) -> Pipeline:
     dataset = own_files(chosen.mapping) if chosen.mapping else complete_journey(chosen.window)
     writer = load_settings(chosen.writer, chosen.llm, os.environ)
     encoder = choose_encoder(chosen.encoder, os.environ)
-    store, preset = Store(chosen.root / "artefacts"), PRESETS[chosen.preset]
+    store = Store(chosen.root / "artefacts")
+    preset = replace(PRESETS[chosen.preset], codes_per_level=chosen.codes)
     return Pipeline(store, dataset, preset, writer, encoder)
 
 

@@ -22,12 +22,12 @@ from offline.engine import Engine, connect
 from offline.events import CanonicalTables
 from offline.generations import GenerationFiles
 from offline.grouped import USERS
-from offline.groups import fit_groups, reference_of
+from offline.groups import fit_groups
 from offline.histories import item_keys
 from offline.presets import Preset
 from offline.priors import Members, PriorSources, prefix_depths, write_priors
 from offline.profiles import ProfileSources, write_profiles
-from offline.vectors import VectorFile
+from offline.vectors import VectorFile, evenly_spaced
 from offline.writers.selection import open_writer, provenance
 from offline.writers.settings import WriterSettings
 from offline.writers.writer import TEMPLATE
@@ -159,8 +159,11 @@ class Cuts:
             )
         codebooks.save(out)
         diagnostics = [asdict(level) for level in assign_all(vectors, codebooks, out)]
-        norms = np.load(out / NORMS, mmap_mode="r", allow_pickle=False)
-        reference = ResidualReference.load(fitted.groups.folder) if fitted else reference_of(norms)
+        norms = evenly_spaced(np.load(out / NORMS, mmap_mode="r", allow_pickle=False))
+        if fitted:
+            reference = ResidualReference.load(fitted.groups.folder)
+        else:
+            reference = ResidualReference.of(norms)
         reference.save(out)
         found = {"levels": diagnostics, "drift": asdict(measure_drift(reference, norms))}
         (out / "diagnostics.json").write_text(json.dumps(found, indent=1))

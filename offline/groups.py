@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.codebooks import Codebooks
-from model.residuals import ResidualReference
 from offline.kmeans import kmeans
 from offline.progress import track
 from offline.vectors import Vectors
@@ -16,8 +15,8 @@ USERS_PER_GROUP = 100
 MIN_CODES = 4
 MAX_CODES = 256
 POINTS_PER_CENTROID = 256
+MIN_POINTS = 16_384
 RESTARTS = 5
-REFERENCE_USERS = 1_000_000
 IDENTITY_POINTS = 1024
 _ROWS_AT_ONCE = 65_536
 
@@ -47,7 +46,7 @@ def fit_groups(
     checkpoints: Path,
     restarts: int = RESTARTS,
 ) -> Codebooks:
-    """Fit RQ-KMeans, level by level, on samples of 256 users per code.
+    """Fit RQ-KMeans, level by level, on samples of 256 users per code, and 16,384 at least.
 
     Args:
         vectors: float32 ``[N, D]``; zero rows (nothing known) have no group and are left out.
@@ -83,20 +82,6 @@ def fit_groups(
     return Codebooks(centroids)
 
 
-def reference_of(norms: NDArray[np.float32]) -> ResidualReference:
-    """The residual reference of the users that codebooks were fitted for.
-
-    Args:
-        norms: float32 ``[N, M]``, as ``assign_all`` writes them; of very many rows, a million
-            evenly spaced ones are read.
-
-    Returns:
-        The reference.
-    """
-    step = -(-len(norms) // REFERENCE_USERS)
-    return ResidualReference.of(norms[::step])
-
-
 def _known(vectors: Vectors) -> NDArray[np.int64]:
     """Positions of the users of whom anything is known."""
     starts = range(0, vectors.shape[0], _ROWS_AT_ONCE)
@@ -116,7 +101,7 @@ def _sample(
 ) -> tuple[NDArray[np.float32], int]:
     """Residuals of a sample of users before the next level, and a seed for it."""
     random = np.random.default_rng(seeds)
-    size = min(len(known), codes * POINTS_PER_CENTROID)
+    size = min(len(known), max(codes * POINTS_PER_CENTROID, MIN_POINTS))
     chosen = np.sort(random.choice(known, size, replace=False))
     points = np.ascontiguousarray(vectors[chosen])
     if len(centroids):

@@ -255,11 +255,10 @@ def _profiles(cut: Cut) -> Path:
 
 
 def _profile_writer(cut: Cut) -> str:
+    """Who wrote the profiles, and by which version of model, prompt and template."""
     metadata = pq.read_schema(_profiles(cut)).metadata or {}
-    writer, version = (
-        metadata.get(name, b"").decode() for name in (b"writer", b"template_version")
-    )
-    return f"{writer} ({version})"
+    names = (b"writer", b"model", b"revision", b"prompt", b"template_version")
+    return ", ".join(filter(None, (metadata.get(name, b"").decode() for name in names)))
 
 
 def _profile_reader(cut: Cut) -> Callable[[int], Mapping[str, str]]:

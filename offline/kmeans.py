@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from model.codebooks import nearest
 
 SEEDING_POINTS = 40
-"""Points per code that seeds are drawn from and first moved on."""
+"""Points per code that seeds are drawn from and first moved on; at least ``MIN_POINTS`` in all."""
+MIN_POINTS = 2048
 CANDIDATES = 8
 """Points tried for every seed, and in every round of exchanges; the best one stays."""
 EXCHANGE_ROUNDS = 10
 SEEDING_ITERATIONS = 10
-ITERATIONS = 6
-"""On all points, from centroids that have settled on the seeding points."""
+ITERATIONS, MAX_ITERATIONS = 6, 100
+"""On all points, from centroids that have settled on the seeding points. The more the fewer pairs
+of point and centroid there are: where it costs nothing, centroids come to rest."""
+_PAIRS = 4_000_000
 
 
 def kmeans(
@@ -39,7 +42,8 @@ def kmeans(
     Source: eq. 2; model-spec 4.3.
     """
     random = np.random.default_rng(seed)
-    size = min(len(points), codes * SEEDING_POINTS)
+    size = min(len(points), max(codes * SEEDING_POINTS, MIN_POINTS))
+    iterations = int(np.clip(_PAIRS // (len(points) * codes), ITERATIONS, MAX_ITERATIONS))
     part = points[np.sort(random.choice(len(points), size, replace=False))]
     with _one_thread():
         tried = [
@@ -47,7 +51,7 @@ def kmeans(
             for _ in range(restarts)
         ]
         settled, _ = min(tried, key=lambda one: one[1])
-        centroids, _ = _moved(points, settled, ITERATIONS)
+        centroids, _ = _moved(points, settled, iterations)
     return repair_empty(points, centroids)
 
 

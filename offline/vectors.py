@@ -7,6 +7,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+ENOUGH_ROWS = 1_000_000
+
 
 class Vectors(Protocol):
     """N rows of D numbers: an array, or a file too large to hold."""
@@ -65,3 +67,15 @@ class VectorFile:
         offset = self._start + 4 * self._width * row
         flat = np.fromfile(self._path, np.float32, count * self._width, offset=offset)
         return flat.reshape(count, self._width)
+
+
+def evenly_spaced(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A million evenly spaced rows of very many; all rows of fewer.
+
+    Args:
+        rows: float32 ``[N, D]``, perhaps mapped from a file.
+
+    Returns:
+        float32 ``[n, D]``, a view.
+    """
+    return rows[:: max(1, -(-len(rows) // ENOUGH_ROWS))]

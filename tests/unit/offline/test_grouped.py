@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.residuals import ResidualReference
 from offline.assignment import assign_all
 from offline.grouped import USERS, GroupedUsers, NotGroups
-from offline.groups import fit_groups, reference_of
+from offline.groups import fit_groups
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     codebooks = fit_groups(vectors, 2, 4, 0, tmp_path / "checkpoints")
     codebooks.save(tmp_path)
     assign_all(vectors, codebooks, tmp_path)
-    reference_of(np.load(tmp_path / "residual_norms.npy")).save(tmp_path)
+    ResidualReference.of(np.load(tmp_path / "residual_norms.npy")).save(tmp_path)
     np.save(tmp_path / USERS, np.arange(300, dtype=np.uint64))
     return tmp_path
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 import offline.groups
 from model.codebooks import Codebooks
-from offline.assignment import assign_all
-from offline.groups import codes_per_level, fit_groups, reference_of
+from offline.groups import codes_per_level, fit_groups
 from offline.kmeans import kmeans
 
 
@@ -139,17 +138,3 @@ def test_checkpoints_of_another_fit_are_not_used(tmp_path: Path) -> None:
         shared = fit_groups(users(), 2, codes, seed, tmp_path / "shared")
         alone = fit_groups(users(), 2, codes, seed, tmp_path / f"{seed}-{codes}")
         assert shared.digest == alone.digest
-
-
-def test_the_reference_of_very_many_users_is_that_of_a_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Evenly spaced users stand for all: the percentiles hardly differ."""
-    vectors = users()
-    assign_all(vectors, fit(tmp_path, vectors, codes=5), tmp_path)
-    norms = np.load(tmp_path / "residual_norms.npy")
-    whole = reference_of(norms)
-    monkeypatch.setattr(offline.groups, "REFERENCE_USERS", 700)
-    part = reference_of(norms)
-    assert np.abs(part.quantiles[:, 5:96] - whole.quantiles[:, 5:96]).max() < 0.05
-    assert part.quantiles.tobytes() != whole.quantiles.tobytes()

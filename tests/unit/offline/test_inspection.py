@@ -28,14 +28,15 @@ def report(root: Path, name: str, *more: str) -> int:
 
 
 def groups(root: Path) -> list[Path]:
-    """The groups artefacts: of the fitted cut first, then of the one that serves."""
+    """The groups by the sizing rule: of the fitted cut first, then of the one that serves."""
     found = [path.parent for path in (root / "var/artefacts/groups").glob("*/codebooks.npy")]
-    return sorted(found, key=lambda folder: "groups" in seal(folder)["inputs"])
+    by_rule = [folder for folder in found if seal(folder)["settings"]["codes"] is None]
+    return sorted(by_rule, key=lambda folder: "groups" in seal(folder)["inputs"])
 
 
-def seal(folder: Path) -> dict[str, dict[str, str]]:
+def seal(folder: Path) -> dict[str, dict[str, str | None]]:
     """What an artefact says of itself."""
-    told: dict[str, dict[str, str]] = json.loads((folder / "artefact.json").read_text())
+    told: dict[str, dict[str, str | None]] = json.loads((folder / "artefact.json").read_text())
     return told
 
 
@@ -83,6 +84,13 @@ def test_two_cuts_are_compared_by_frozen_codebooks(
     said = capsys.readouterr().out
     assert "by the same codebooks" in said
     assert "depth 3:" in said
+
+
+def test_the_number_of_codes_may_be_given(root: Path) -> None:
+    """``--codes`` takes the place of the sizing rule."""
+    assert report(root, "five.html", "--codes", "5") == 0
+    text = (root / "five.html").read_text()
+    assert re.search(r"Codes per level</th><td[^>]*>5</td>", text)
 
 
 def test_groups_carry_their_reference_and_their_drift(root: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.vectors import VectorFile
+import offline.vectors
+from offline.vectors import VectorFile, evenly_spaced
 
 ROWS = np.random.default_rng(0).normal(size=(37, 5)).astype(np.float32)
 
@@ -58,3 +59,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     broken.write_bytes(b"user,vector\n")
     with pytest.raises(ValueError, match="magic"):
         VectorFile(broken)
+
+
+def test_evenly_spaced_rows_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows stay as they are; of many, no more than enough remain, from start to end."""
+    np.testing.assert_array_equal(evenly_spaced(ROWS), ROWS)
+    assert len(evenly_spaced(ROWS[:0])) == 0
+    monkeypatch.setattr(offline.vectors, "ENOUGH_ROWS", 10)
+    np.testing.assert_array_equal(evenly_spaced(ROWS), ROWS[::4])
