@@ -22,14 +22,14 @@ from offline.grouped import GroupedUsers, NotGroups
 from offline.inspection import inspect_groups
 from offline.local_service import ServiceFailed
 from offline.openai_encoder import EncoderFailed
-from offline.pipeline import Pipeline
+from offline.pipeline import Dataset, Pipeline
 from offline.presets import PRESETS
 from offline.publish import PublishError, complete_generations, incomplete_generations, remove
 from offline.redis_client import RedisClient, RedisFailed
 from offline.release import cut_records, publish_records, release
 from offline.rules import DatasetError
 from offline.seeds import evaluate_seeds
-from offline.sources import complete_journey, own_files
+from offline.sources import complete_journey, own_files, tmall
 from offline.writers.settings import WRITERS, load_settings
 from offline.writers.writer import WriterFailed
 
@@ -93,7 +93,9 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 
 def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
     _add_root(parser)
-    parser.add_argument("--mapping", type=Path, help="TOML mapping of your own log (docs/data.md)")
+    log = parser.add_mutually_exclusive_group()
+    log.add_argument("--mapping", type=Path, help="TOML mapping of your own log (docs/data.md)")
+    log.add_argument("--tmall", type=Path, help="folder of a log of brands (docs/data.md)")
     parser.add_argument(
         "--window", default="design", help="of the household panel: design or replication"
     )
@@ -164,8 +166,14 @@ def _demo(chosen: argparse.Namespace) -> None:
     demonstrate(chosen.root, once, short)
 
 
+def _dataset(chosen: argparse.Namespace) -> Dataset:
+    if chosen.tmall:
+        return tmall(chosen.tmall)
+    return own_files(chosen.mapping) if chosen.mapping else complete_journey(chosen.window)
+
+
 def _pipeline(chosen: argparse.Namespace) -> Pipeline:
-    dataset = own_files(chosen.mapping) if chosen.mapping else complete_journey(chosen.window)
+    dataset = _dataset(chosen)
     writer = load_settings(chosen.writer, chosen.llm, os.environ)
     encoder = choose_encoder(chosen.encoder, os.environ)
     store = Store(chosen.root / "artefacts")

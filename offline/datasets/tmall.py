@@ -21,12 +21,15 @@ WITHIN_DAYS: Final = 1
 TRAIN, VALIDATION, TEST = 2, 5, 6
 """Sevenths of the days before which history, training and validation end."""
 FEWEST_DAYS: Final = 14
+POPULARITY: Final = ((10, "leading"), (4, "popular"), (2, "familiar"), (1, "niche"))
+"""Least users who clicked on a brand during the history, and the word for it."""
 WINDOWS_DAYS: Final = (7, 30, 120)
 PROVENANCE: Final = (
     "Clicks and purchases of Tmall brands by day, read from events.parquet in a folder of the "
     "user's own; they come with no statement of licence. Brands have no text, users no "
-    "attributes. A sample is a user, brand and day with a click; its label says whether the user "
-    "bought the brand on that day or the next. Too few users for a claim about any model."
+    "attributes; a brand's category is its popularity in the history. A sample is a user, brand "
+    "and day with a click; its label says whether the user bought the brand on that day or the "
+    "next. Too few users for a claim about any model."
 )
 
 
@@ -38,7 +41,9 @@ def build(folder: Path, out: Path) -> CanonicalTables:
     A brand's clicks by a user on one day are one sample, a user's samples of one day one request.
     The days are cut in sevenths: two of history, three of training, one of validation and one of
     test. Clicks whose outcome is still open when the test begins, or when the log ends, are left
-    out. All items are of one category, since brands have none.
+    out. Brands have no categories of their own: theirs is how many users clicked on them during
+    the history, in words, so that profiles have something to tell; a brand that nobody clicked on
+    then has none.
 
     Args:
         folder: holds ``events.parquet`` with whole numbers ``user_id``, ``brand_id``, ``type``
@@ -97,7 +102,7 @@ def _schema(split: Split) -> DatasetSchema:
         name="tmall_brands",
         discrete=(),
         continuous=(),
-        categories=("category",),
+        categories=("popularity",),
         side=(),
         event="click",
         clicks_are_sampled=False,
@@ -128,7 +133,6 @@ def _tables(events: ibis.Table, schema: DatasetSchema) -> dict[str, ibis.Table]:
         user_id=events["user_id"].cast("string"),
         item_id=events["brand_id"].cast("string"),
     )
-    items = named.select("item_id").distinct()
     bought = named.filter(named["type"] == BUY)
     purchases = bought.select(
         "user_id",
@@ -137,11 +141,22 @@ def _tables(events: ibis.Table, schema: DatasetSchema) -> dict[str, ibis.Table]:
     )
     return {
         "users": named.select("user_id").distinct(),
-        "items": items.mutate(text=ibis.null("string"), category=ibis.literal("all brands")),
+        "items": _items(named, schema.split),
         "clicks": _clicks(named, bought, schema.split),
         "purchases": purchases,
         "searches": schema.empty("searches"),
     }
+
+
+def _items(named: ibis.Table, split: Split) -> ibis.Table:
+    of_history = (named["type"] == CLICK) & (named["date"] < split.train_start.date())
+    clicked = (
+        named.filter(of_history).group_by("item_id").aggregate(users=ibis._["user_id"].nunique())
+    )
+    words = [(clicked["users"] >= least, word) for least, word in POPULARITY]
+    known = clicked.select("item_id", popularity=ibis.cases(*words))
+    items = named.select("item_id").distinct().left_join(known, "item_id")
+    return items.select("item_id", "popularity", text=ibis.null("string"))
 
 
 def _clicks(named: ibis.Table, bought: ibis.Table, split: Split) -> ibis.Table:

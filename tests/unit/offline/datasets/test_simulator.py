@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from offline.__main__ import main
 from offline.datasets.simulated.bands import open_world
 from offline.datasets.simulated.blocks import make_block
 from offline.datasets.simulated.observed import observed
@@ -203,3 +204,13 @@ def test_what_fails_half_way_leaves_nothing(world: World, tmp_path: Path) -> Non
     with pytest.raises(OSError, match="no space left"):
         build_blocks(tmp_path, world, USERS, blocks())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``simulate`` says where the tables lie; into a folder in use it ends with 2."""
+    arguments = ["simulate", "--world", "1", "--users", "200", "--out", str(tmp_path / "shop")]
+    assert main(arguments) == 0
+    assert "simulated_1: canonical tables in" in capsys.readouterr().out
+    assert len(CanonicalTables.open(tmp_path / "shop").users()) == 200
+    assert main(arguments) == 2
+    assert "is not empty" in capsys.readouterr().err

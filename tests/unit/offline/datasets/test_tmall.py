@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from offline.__main__ import main
 from offline.datasets.tmall import build
 from offline.events import CanonicalTables, Split, validate
 from offline.rules import ConfigError, InvalidTables
@@ -90,14 +91,29 @@ def test_the_days_are_cut_in_sevenths(tables: CanonicalTables) -> None:
     assert validate(tables) == []
 
 
-def test_brands_and_users_are_ids_alone(tables: CanonicalTables) -> None:
-    """No attributes, no text, one category: all that can be said honestly."""
+def test_a_brand_is_known_by_its_popularity_alone(tables: CanonicalTables) -> None:
+    """No attributes, no text; how many users clicked on a brand before training starts."""
     assert tables.schema.discrete == tables.schema.continuous == tables.schema.side == ()
-    assert set(tables.items()["category"].to_pylist()) == {"all brands"}
-    assert set(tables.items()["text"].to_pylist()) == {None}
     assert tables.users()["user_id"].to_pylist() == ["7", "8"]
-    assert tables.items()["item_id"].to_pylist() == ["100", "200", "300", "400"]
+    assert tables.items().to_pylist() == [
+        {"item_id": "100", "text": None, "popularity": "niche"},
+        {"item_id": "200", "text": None, "popularity": "niche"},
+        {"item_id": "300", "text": None, "popularity": None},
+        {"item_id": "400", "text": None, "popularity": None},
+    ]
     assert "no statement of licence" in tables.schema.provenance
+
+
+@pytest.mark.parametrize(
+    ("users", "word"), [(1, "niche"), (3, "familiar"), (4, "popular"), (12, "leading")]
+)
+def test_popularity_counts_users_of_the_history(users: int, word: str, tmp_path: Path) -> None:
+    """Each user counts once, however often; clicks in training say nothing of popularity."""
+    history = [(user, 900, 0, day) for user in range(users) for day in (0, 3)]
+    training = [(user, 900, 0, 10) for user in range(20)]
+    tables = build(save(tmp_path, [*ROWS, *history, *training]), tmp_path / "out")
+    words = {row["item_id"]: row["popularity"] for row in tables.items().to_pylist()}
+    assert words["900"] == word
 
 
 def test_equal_rows_give_equal_bytes(tables: CanonicalTables, tmp_path: Path) -> None:
@@ -161,3 +177,13 @@ def test_a_folder_without_events_is_named(tmp_path: Path) -> None:
     (tmp_path / "events.parquet").write_text("no Parquet")
     with pytest.raises(ConfigError, match="cannot read"):
         build(tmp_path, tmp_path / "out")
+
+
+def test_the_command_names_a_wrong_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``build --tmall`` of a folder without a log ends with 2 and writes nothing."""
+    root = tmp_path / "var"
+    assert main(["build", "--tmall", str(tmp_path), "--root", str(root)]) == 2
+    assert "events.parquet: No such file" in capsys.readouterr().err
+    assert not root.exists()
