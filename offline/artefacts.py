@@ -168,7 +168,7 @@ def code_digest(module: str) -> str:
 
 def _wiring(build: Callable[[Path], object]) -> str:
     """SHA-256 of the file that says which functions a stage calls, and with what."""
-    return sha256(Path(inspect.getfile(build)).read_bytes()).hexdigest()
+    return sha256(_text(inspect.getfile(build)).encode()).hexdigest()
 
 
 def _same_file(file: IO[str], path: Path) -> bool:
@@ -236,4 +236,10 @@ def _source(module: str) -> str:
     spec = importlib.util.find_spec(module)
     if spec is None:
         raise ModuleNotFoundError(f"no module {module!r} to take the digest of")
-    return Path(spec.origin).read_text() if spec.origin else ""
+    return _text(spec.origin) if spec.origin else ""
+
+
+@cache
+def _text(path: str) -> str:
+    """A source file as this process first saw it: an edit under way changes nothing that runs."""
+    return Path(path).read_text()

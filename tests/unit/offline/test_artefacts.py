@@ -1,6 +1,7 @@
 """The artefact store: built once, rebuilt when anything changed, never half there."""
 
 import json
+import runpy
 import subprocess
 import sys
 import threading
@@ -287,3 +288,14 @@ def test_two_builders_of_one_artefact_do_not_harm_each_other(tmp_path: Path) -> 
         second = pool.submit(build)
         assert first.result() == second.result()
     assert sum("building ..." in line for line in said) == 1
+
+
+def test_an_edit_during_a_run_rebuilds_nothing(tmp_path: Path) -> None:
+    """What a process built stays its own, however its source files change while it runs."""
+    wiring = tmp_path / "wiring.py"
+    wiring.write_text("def build(out):\n    (out / 'rows').touch()\n")
+    build = runpy.run_path(str(wiring))["build"]
+    store = Store(tmp_path / "store", lambda _: None)
+    before = store.make("first", build, {}, code=CODE)
+    wiring.write_text(wiring.read_text() + "# edited\n")
+    assert store.make("first", build, {}, code=CODE) == before
