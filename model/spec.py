@@ -20,6 +20,8 @@ MAX_ID_BYTES = 64
 SECONDS_PER_DAY = 86_400
 
 RECORD_SCHEMA_VERSION = 1
+FEATURE_DEFINITIONS = 1
+"""Goes up whenever a feature changes its meaning while every number of the spec stays."""
 
 
 def _hash64(text: str) -> int:
@@ -120,6 +122,16 @@ class FeatureSpec:
     """A user with at most this many purchases in the window is low-activity as of that moment."""
     level_thresholds: tuple[int, int, int, int]
     """Window purchases above which a user leaves activity level 1, 2, 3, 4."""
+    clicks_count: bool
+    """Whether clicks are activity; False where they were sampled."""
+    profile_windows_days: tuple[int, int, int]
+    """Ends of the recent, medium and long window that profiles tell of, in days."""
+    group_categories: int
+    """Categories whose items make a group's sequence (K of section 4.3.3)."""
+    items_per_category: int
+    """Items that each of them gives."""
+    definitions: int
+    """``FEATURE_DEFINITIONS`` of the code that made the features."""
 
     @property
     def item_fields(self) -> tuple[DiscreteField, ...]:
@@ -145,7 +157,8 @@ class FeatureSpec:
         for name in ("attributes", "context", "categories", "side"):
             fields[name] = tuple(_discrete(field) for field in fields[name])
         fields["continuous"] = tuple(ContinuousField(**field) for field in fields["continuous"])
-        fields["level_thresholds"] = tuple(fields["level_thresholds"])
+        for name in ("level_thresholds", "profile_windows_days"):
+            fields[name] = tuple(fields[name])
         return cls(**fields)
 
     @property

@@ -213,8 +213,15 @@ def periods(split: TimeSplit) -> tuple[Period, Period, Period]:
 
 
 def columns_of(schema: DatasetSchema) -> Columns:
-    """The columns that the model reads."""
-    return Columns(schema.discrete, schema.continuous, schema.categories, schema.side)
+    """What the model reads of a data set."""
+    return Columns(
+        discrete=schema.discrete,
+        continuous=schema.continuous,
+        categories=schema.categories,
+        side=schema.side,
+        clicks_count=not schema.clicks_are_sampled,
+        profile_windows_days=schema.profile_windows_days,
+    )
 
 
 def clicks_of(tables: CanonicalTables, catalogue: Catalogue, period: Period) -> Clicks:
@@ -240,5 +247,5 @@ def window_purchases(tables: CanonicalTables, before_s: int) -> Ints:
 
 def open_histories(tables: CanonicalTables, spec: FeatureSpec) -> Histories:
     """The event logs of every user; sampled clicks say nothing of activity and stay out."""
-    clicks = None if tables.schema.clicks_are_sampled else tables.clicks()
+    clicks = tables.clicks() if spec.clicks_count else None
     return Histories.build(spec, tables.users(), tables.purchases(), clicks, tables.searches())

@@ -11,10 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from offline.engine import Engine
+from offline.vocabulary import ITEMS_PER_CATEGORY, TOP_CATEGORIES
 
-TOP_CATEGORIES = 20
-"""K of section 4.3.3 (model-spec row 17)."""
-ITEMS_PER_CATEGORY = 3
 _GROUP = ["depth", "prefix"]
 _COLUMNS = (*_GROUP, "size", "items", "times")
 _EXACT = "decimal(38, 12)"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.assembly import Catalogue
 from model.spec import (
+    FEATURE_DEFINITIONS,
     ContinuousField,
     DiscreteField,
     FeatureSpec,
@@ -24,6 +25,10 @@ LOW_ACTIVITY_SHARE = 0.55
 """Share of users that the paper calls low-activity."""
 MAX_USER_ROWS = 2**22
 ACTIVITY_WINDOW_DAYS = 28
+TOP_CATEGORIES = 20
+"""K of section 4.3.3 (model-spec row 17)."""
+ITEMS_PER_CATEGORY = 3
+"""Most bought items of each top category that a group's sequence may hold."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,17 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of users and items the model reads, in order."""
+    """What the model reads of a data set: columns in order, and what events mean."""
 
     discrete: tuple[str, ...]
     continuous: tuple[str, ...]
     categories: tuple[str, ...]
     """Coarse to fine."""
     side: tuple[str, ...]
+    clicks_count: bool
+    """Whether clicks are activity."""
+    profile_windows_days: tuple[int, int, int]
+    """Ends of the windows that profiles tell of."""
 
 
 def build_spec(
@@ -65,7 +74,7 @@ def build_spec(
     Args:
         users: canonical users.
         items: canonical items.
-        columns: the columns read.
+        columns: the columns read, and what events mean.
         window_purchases: int64 ``[N]``: each user's purchases in the activity window before the
             training snapshot; freezes the low-activity and level thresholds.
         sizes: sequence lengths and group sizes.
@@ -91,6 +100,11 @@ def build_spec(
             np.quantile(window_purchases, LOW_ACTIVITY_SHARE, method="lower")
         ),
         level_thresholds=level_thresholds(window_purchases),
+        clicks_count=columns.clicks_count,
+        profile_windows_days=columns.profile_windows_days,
+        group_categories=TOP_CATEGORIES,
+        items_per_category=ITEMS_PER_CATEGORY,
+        definitions=FEATURE_DEFINITIONS,
     )
 
 

@@ -11,6 +11,7 @@ from model.network.config import NetworkConfig
 from model.network.tables import Lookups
 from model.spec import (
     AGE_BUCKETS,
+    FEATURE_DEFINITIONS,
     FIRST_CODE,
     ContinuousField,
     DiscreteField,
@@ -65,6 +66,11 @@ def feature_spec(history_len: int = 6, group_len: int = 5, user_rows: int = 40) 
         activity_window_days=28,
         low_activity_purchases=2,
         level_thresholds=(1, 2, 4, 8),
+        clicks_count=True,
+        profile_windows_days=(7, 14, 28),
+        group_categories=20,
+        items_per_category=3,
+        definitions=FEATURE_DEFINITIONS,
     )
 
 

@@ -61,6 +61,11 @@ CHANGES: dict[str, Any] = {
     "activity_window_days": 7,
     "low_activity_purchases": 1,
     "level_thresholds": (1, 2, 4, 9),
+    "clicks_count": False,
+    "profile_windows_days": (7, 14, 29),
+    "group_categories": 21,
+    "items_per_category": 4,
+    "definitions": 0,
 }
 
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import offline.priors
 from offline.engine import Engine, connect
 from offline.priors import Members, PriorSources, prefix_depths, prefix_names, write_priors
+from offline.vocabulary import ITEMS_PER_CATEGORY, TOP_CATEGORIES
 
 CUT = datetime.fromisoformat("2017-04-01T00:00:00")
 CUT_S = int(CUT.replace(tzinfo=UTC).timestamp())
@@ -151,12 +151,12 @@ def _sequence(bought: list[Event], popularity: Counter[str], group_len: int) -> 
     purchases = Counter(item for _, item, _ in bought)
     buyers = {item: len({user for user, other, _ in bought if other == item}) for item in purchases}
     totals = Counter(leaf[item] for _, item, _ in bought)
-    top = sorted(totals, key=lambda name: (-totals[name], name))[: offline.priors.TOP_CATEGORIES]
+    top = sorted(totals, key=lambda name: (-totals[name], name))[:TOP_CATEGORIES]
     chosen: list[str] = []
     for category in top:
         inside = [item for item in purchases if leaf[item] == category]
         inside.sort(key=lambda item: (-buyers[item], -popularity[item], item))
-        chosen += inside[: offline.priors.ITEMS_PER_CATEGORY]
+        chosen += inside[:ITEMS_PER_CATEGORY]
     chosen.sort(key=lambda item: (-purchases[item], -popularity[item], item))
     chosen = chosen[:group_len]
     times = {item: _mean_time_s(bought, item) for item in chosen}

@@ -1,5 +1,6 @@
 """The vocabulary: which values have codes, where thresholds lie, and that both repeat."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,12 @@ from offline.vocabulary import (
 
 SIZES = Sizes(history_len=4, group_len=5, levels=3, codes_per_level=6, n_min=7)
 COLUMNS = Columns(
-    discrete=("age",), continuous=("income",), categories=("l1", "leaf"), side=("brand",)
+    discrete=("age",),
+    continuous=("income",),
+    categories=("l1", "leaf"),
+    side=("brand",),
+    clicks_count=True,
+    profile_windows_days=(7, 30, 365),
 )
 
 texts = st.one_of(st.none(), st.sampled_from(["a", "b", "c", "dä", "e\u2028f"]))
@@ -75,6 +81,26 @@ def test_equal_tables_give_equal_bytes(users: Any, items: Any, rng: Any) -> None
     second = spec_of(pa.concat_tables(halves), items_table(shuffled), counts[::-1])
     assert first.to_json().encode() == second.to_json().encode()
     assert FeatureSpec.from_json(first.to_json()) == first
+
+
+@pytest.mark.parametrize(
+    "change", [{"clicks_count": False}, {"profile_windows_days": (7, 30, 366)}]
+)
+def test_what_events_mean_is_part_of_the_contract(change: dict[str, Any]) -> None:
+    """A log whose clicks or profile windows mean something else has another feature contract."""
+    columns = replace(COLUMNS, **change)
+    other = build_spec(USERS, ITEMS, columns, np.array([0, 1, 2, 3], np.int64), SIZES)
+    assert other.digest != spec_of().digest
+
+
+@pytest.mark.parametrize("name", ["TOP_CATEGORIES", "ITEMS_PER_CATEGORY", "FEATURE_DEFINITIONS"])
+def test_how_features_are_made_is_part_of_the_contract(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that makes group sequences, or any feature, otherwise has another feature contract."""
+    before = spec_of().digest
+    monkeypatch.setattr(f"offline.vocabulary.{name}", 99)
+    assert spec_of().digest != before
 
 
 def test_a_rare_item_value_has_no_code() -> None:
