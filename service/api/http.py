@@ -3,6 +3,7 @@
 import hmac
 import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -94,38 +95,40 @@ async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes
             return body
 
 
-async def respond(
-    send: Send, status: int, media_type: bytes, body: bytes, headers: Sequence[tuple[bytes, bytes]]
-) -> None:
+@dataclass(frozen=True)
+class Reply:
+    """One whole response, not sent yet."""
+
+    status: int
+    media_type: bytes
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    """Besides content type and length."""
+
+
+async def respond(send: Send, reply: Reply) -> None:
     """Send one whole response."""
-    fixed = [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
-    await send({"type": "http.response.body", "body": body})
+    length = str(len(reply.body)).encode()
+    headers = [(b"content-type", reply.media_type), (b"content-length", length), *reply.headers]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
-async def respond_problem(
-    send: Send, code: str, detail: str, path: str, request_id: str, *, closing: bool = False
-) -> int:
-    """Send a problem document (RFC 9457).
+def problem_reply(code: str, detail: str, path: str, request_id: str) -> Reply:
+    """A problem document (RFC 9457).
 
     Args:
-        send: the ASGI channel.
         code: a key of ``PROBLEMS``.
         detail: what failed, for people.
         path: of the request.
         request_id: of the request.
-        closing: whether to ask the caller for a new connection.
 
     Returns:
-        The HTTP status that was sent.
+        The response that tells it.
     """
-    status = PROBLEMS[code].status
     body = orjson.dumps(problem_body(code, detail, path, request_id))
     headers = [(b"x-request-id", request_id.encode()), *problem_headers(code)]
-    if closing:
-        headers.append((b"connection", b"close"))
-    await respond(send, status, PROBLEM_MEDIA_TYPE.encode(), body, headers)
-    return status
+    return Reply(PROBLEMS[code].status, PROBLEM_MEDIA_TYPE.encode(), body, headers)
 
 
 def problem_headers(code: str) -> list[tuple[bytes, bytes]]:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,17 +13,18 @@ from service.api.http import (
     JSON_TYPE,
     Headers,
     Receive,
+    Reply,
     Scope,
     Send,
     check_key,
     headers_of,
+    problem_reply,
     read_body,
     request_id_of,
     respond,
-    respond_problem,
 )
 from service.api.wire import Call, Limits, parse_batch, parse_single
-from service.errors import MethodNotAllowed, ServiceError
+from service.errors import PROBLEMS, MethodNotAllowed, ServiceError
 from service.lifecycle.lifecycle import Lifecycle
 from service.metrics import Metrics
 
@@ -70,54 +72,56 @@ class ScoringRoute:
         status = CALLER_LEFT
         self._metrics.in_flight.inc()
         try:
-            status = await self._reply(route, scope, receive, send)
+            reply = await self._reply(route, scope, receive)
+            if reply is not None:
+                # The one place that sends: whatever fails in it, no second response follows.
+                await respond(send, self._closing(reply))
+                status = reply.status
+        except Exception:
+            status = PROBLEMS["internal"].status
+            raise
         finally:
             self._metrics.in_flight.dec()
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_duration.observe(time.perf_counter() - started_s, route)
 
-    async def _reply(self, route: str, scope: Scope, receive: Receive, send: Send) -> int:
+    async def _reply(self, route: str, scope: Scope, receive: Receive) -> Reply | None:
+        """The answer or the problem; None: the caller left."""
         headers = headers_of(scope)
         request_id = request_id_of(headers)
         try:
-            return await self._answer(route, scope, headers, request_id, receive, send)
+            return await self._answer(route, scope, headers, request_id, receive)
         except ServiceError as error:
             code, detail = error.code, error.detail
         except Exception:
             _log.exception("request %s failed", request_id)
             code, detail = "internal", f"the service made a mistake; its log names {request_id}"
-        return await respond_problem(
-            send, code, detail, scope["path"], request_id, closing=self._lifecycle.draining
-        )
+        return problem_reply(code, detail, scope["path"], request_id)
+
+    def _closing(self, reply: Reply) -> Reply:
+        """The same; while draining, it asks the caller for a new connection."""
+        if not self._lifecycle.draining:
+            return reply
+        return replace(reply, headers=[*reply.headers, (b"connection", b"close")])
 
     async def _answer(
-        self,
-        route: str,
-        scope: Scope,
-        headers: Headers,
-        request_id: str,
-        receive: Receive,
-        send: Send,
-    ) -> int:
+        self, route: str, scope: Scope, headers: Headers, request_id: str, receive: Receive
+    ) -> Reply | None:
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['method']} {scope['path']}: use POST")
         check_key(headers, self._secret)
         body = await read_body(headers, receive, self._max_body_bytes)
         if body is None:
-            return CALLER_LEFT
+            return None
         started_s = time.perf_counter()
         calls = _PARSERS[route](body, self._limits, request_id)
         self._metrics.stage_duration.observe(time.perf_counter() - started_s, "parse")
         with self._lifecycle.current() as served:
-            answers = await answer(served, calls, self._metrics)
-            payload = self._encoded(route, answers)
-            extra = [(b"x-model-version", str(served.version).encode())]
-            named = calls[0].request_id if route == "score" else request_id
-            extra.append((b"x-request-id", named.encode()))
-            if self._lifecycle.draining:
-                extra.append((b"connection", b"close"))
-            await respond(send, 200, JSON_TYPE, payload, extra)
-        return 200
+            payload = self._encoded(route, await answer(served, calls, self._metrics))
+            version = str(served.version).encode()
+        named = calls[0].request_id if route == "score" else request_id
+        extra = [(b"x-model-version", version), (b"x-request-id", named.encode())]
+        return Reply(200, JSON_TYPE, payload, extra)
 
     def _encoded(self, route: str, answers: Sequence[Any]) -> bytes:
         started_s = time.perf_counter()

@@ -18,7 +18,8 @@ EARLIEST_S = 946_684_800
 """2000-01-01: no request is answered for a moment before it."""
 LATEST_AHEAD_S = 86_400
 """No request is answered for a moment further ahead of this machine's clock."""
-REQUEST_ID = r"^[!-~]{1,128}$"
+REQUEST_ID = r"[!-~]{1,128}"
+"""What a whole request id must match."""
 MAX_ATTRIBUTES = 64
 
 Id = str | int
@@ -65,7 +66,11 @@ class ScoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     request_id: (
         Annotated[
             str,
-            msgspec.Meta(pattern=REQUEST_ID, description="Echoed; made up when absent"),
+            # Not as msgspec's own pattern: in Python "$" also matches before a last newline.
+            msgspec.Meta(
+                description="Echoed; made up when absent",
+                extra_json_schema={"pattern": f"^{REQUEST_ID}$"},
+            ),
         ]
         | None
     ) = None
@@ -175,7 +180,7 @@ def parse_batch(body: bytes, limits: Limits, request_id: str) -> list[Call]:
 
 def new_request_id(header: str | None, random: str) -> str:
     """The caller's request id when it is one, else a random one."""
-    return header if header is not None and re.match(REQUEST_ID, header) else random
+    return header if header is not None and re.fullmatch(REQUEST_ID, header) else random
 
 
 def _decoded(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
@@ -199,7 +204,7 @@ def _call(request: ScoreRequest, limits: Limits, request_id: str, where: str) ->
         item_ids=_ids(candidates, where),
         moment=_moment(request, where),
         attributes=request.user_attributes,
-        request_id=request.request_id or request_id,
+        request_id=_request_id(request.request_id, request_id, where),
         place=where,
     )
 
@@ -223,6 +228,17 @@ def _id(value: Id, where: str) -> str:
     if not 0 < size <= MAX_ID_BYTES:
         raise InvalidRequest(f"{where}: {size} bytes, expected 1 to {MAX_ID_BYTES}")
     return value
+
+
+def _request_id(given: str | None, otherwise: str, where: str) -> str:
+    if given is None:
+        return otherwise
+    if not re.fullmatch(REQUEST_ID, given):
+        raise InvalidRequest(
+            f"{where}request_id: {given[:140]!r}, expected 1 to 128 printable ASCII characters "
+            "without spaces"
+        )
+    return given
 
 
 def _moment(request: ScoreRequest, where: str) -> Moment:

@@ -49,6 +49,9 @@ CASES: list[tuple[str, bytes | str, int, str]] = [
         "invalid_request",
     ),
     ("request id", body(request_id="a\r\nb"), 422, "invalid_request"),
+    ("request id, newline", body(request_id="abc\n"), 422, "invalid_request"),
+    ("request id, empty", body(request_id=""), 422, "invalid_request"),
+    ("request id, long", body(request_id="x" * 129), 422, "invalid_request"),
     ("attributes list", body(user_attributes=["a"]), 422, "invalid_request"),
     ("too many items", body(item_ids=list(range(1001))), 413, "too_many_candidates"),
     ("too many bytes", body(item_ids=["x" * (1 << 20)]), 413, "body_too_large"),
@@ -162,6 +165,7 @@ def test_malformed_batches_give_their_problem(live: LiveService) -> None:
         ([], 422, "invalid_request"),
         ([one] * 65, 413, "too_many_candidates"),
         ([one, {**one, "user_id": ""}], 422, "invalid_request"),
+        ([one, {**one, "request_id": "abc\n"}], 422, "invalid_request"),
     ]:
         reply = live.http.post("/score/batch", json={"requests": requests})
         assert (reply.status_code, reply.json()["code"]) == (status, code)

@@ -80,7 +80,7 @@ def test_other_keys_do_not_pass(headers: dict[bytes, bytes]) -> None:
         check_key(headers, b"secret")
 
 
-@pytest.mark.parametrize("header", [b"a b", b"", b"x" * 129, b"caf\xe9", b"a\tb"])
+@pytest.mark.parametrize("header", [b"a b", b"", b"x" * 129, b"caf\xe9", b"a\tb", b"abc\n"])
 def test_odd_request_ids_are_replaced(header: bytes) -> None:
     """What is echoed into headers and logs is short and printable."""
     assert request_id_of({b"x-request-id": header}).encode() != header

@@ -63,3 +63,11 @@ def test_error_in_a_batch_names_its_request() -> None:
     body = json.dumps({"requests": [good, {**good, "request_time": 5}]}).encode()
     with pytest.raises(RequestError, match=r"requests\[1\].request_time: 5.0"):
         parse_batch(body, LIMITS, "r")
+
+
+@pytest.mark.parametrize("request_id", ["abc\n", "\n", "", "two words", "é", "x" * 129])
+def test_request_id_that_no_header_can_carry_is_refused(request_id: str) -> None:
+    """What is echoed in a header must be able to stand there, to its last character."""
+    body = json.dumps({"user_id": "u", "item_ids": ["i"], "request_id": request_id}).encode()
+    with pytest.raises(RequestError, match="request_id: "):
+        parse_single(body, LIMITS, "r")
