@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from offline.group_map import compare, told
 from offline.group_report.page import write_report
 from offline.grouped import GroupedUsers, NotGroups
 from offline.inspection import inspect_groups
+from offline.interruption import Interrupted, closing_on_signals
 from offline.local_service import ServiceFailed
 from offline.openai_encoder import EncoderFailed
 from offline.pipeline import Dataset, Pipeline
@@ -54,16 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: as on the command line, without the program's name; None takes them from it.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 bad input (nothing written), 130 interrupted.
+        The exit code: 0 done, 1 failed, 2 bad input (nothing written), 128 + the signal's number
+        when interrupted.
     """
     # Some libraries set the root logger to INFO when they are imported.
     logging.basicConfig(level=logging.WARNING, force=True)
     chosen = _parser().parse_args(arguments)
     try:
-        chosen.run(chosen)
-    except KeyboardInterrupt:
+        with closing_on_signals():
+            chosen.run(chosen)
+    except KeyboardInterrupt as interrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return 128 + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
     except (DatasetError, NotGroups) as error:
         print(f"choirrec-offline: {error}", file=sys.stderr)
         return 2

@@ -78,8 +78,12 @@ def _start(program: Path, folder: Path) -> EmbeddedRedis:
         # Another program may take the port between the look and the start: then look again.
         port = _free_port()
         process = _launch(program, folder, port, log)
-        if _answers(process, port):
-            return EmbeddedRedis(f"redis://127.0.0.1:{port}/0", process, log)
+        try:
+            if _answers(process, port):
+                return EmbeddedRedis(f"redis://127.0.0.1:{port}/0", process, log)
+        except BaseException:
+            _stop(process)
+            raise
         _stop(process)
     said = log.read_text(errors="replace").strip().splitlines()[-3:]
     raise NoRedisServer(f"{program} did not come up in {_ATTEMPTS} attempts; it said: {said}")
