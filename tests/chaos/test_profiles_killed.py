@@ -81,6 +81,7 @@ def slow_down(server: LlmServer) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_twenty_kills_lose_nothing(stage: Stage, server: LlmServer, tmp_path: Path) -> None:
     """Killed anywhere and run again, the table is the same to the byte and repeats one batch."""
     slow_down(server)

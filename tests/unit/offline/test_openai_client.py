@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 
@@ -11,7 +9,6 @@ from offline.openai_client import CallFailed, Endpoint, EndpointRefused, OpenAIC
 from tests.fixtures.llm_server import LlmServer, running_llm_server
 
 MESSAGES = [{"role": "user", "content": "<facts>\ncase mine\n</facts>"}]
-LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +70,7 @@ def test_what_fails_for_everybody_is_another_error(server: LlmServer, status: in
         ("0.5", 0.5, 0.5),
         ("-3", 0.0, 0.0),
         ("soon", 0.0, 0.0),
-        (format_datetime(LATER, usegmt=True), 3000.0, 3600.0),
+        ("Thu, 01 Jan 2099 00:00:00 GMT", 1e9, 1e10),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0, 0.0),
     ],
 )
