@@ -23,6 +23,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 GRAPHS = ("group_channel", "individual_channel", "reliability")
 MAX_BUNDLE_BYTES = 64 * 2**30
+LARGEST_TOLERANCE = 1e-3
+"""Beyond it a golden check would show nothing."""
 
 
 class BrokenBundle(ValueError):
@@ -219,6 +221,19 @@ def _check_manifest(manifest: Manifest) -> None:
         raise BrokenBundle(f"{MANIFEST}: names no files")
     for name in files:
         safe_name(name)
+    _check_tolerances(manifest.tolerances)
+
+
+def _check_tolerances(tolerances: object) -> None:
+    if not isinstance(tolerances, Mapping):
+        raise BrokenBundle(f"{MANIFEST}: tolerances {tolerances!r}, expected an object")
+    for provider, tolerance in tolerances.items():
+        # A NaN lies in no range.
+        if type(tolerance) not in (int, float) or not 0 < tolerance <= LARGEST_TOLERANCE:
+            raise BrokenBundle(
+                f"{MANIFEST}: tolerance of {provider}: {tolerance!r}, expected a number above 0 "
+                f"and at most {LARGEST_TOLERANCE}"
+            )
 
 
 def _read_manifest(folder: Path) -> bytes:

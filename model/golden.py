@@ -4,8 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from operator import index
+from sys import float_info
 from typing import Any
 
 from model.records import (
@@ -17,6 +16,14 @@ from model.records import (
     parse_prefix,
     prefix_name,
 )
+from model.spec import MAX_ID_BYTES
+
+LATEST_S = 253_402_300_799
+"""The last second of the year 9999: no moment of a bundle lies beyond it."""
+
+
+class MalformedRecords(ValueError):
+    """JSON that holds no golden requests or no snapshot: which field, and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +74,19 @@ def golden_from_json(text: str) -> tuple[Golden, ...]:
     """Read what ``golden_to_json`` wrote.
 
     Raises:
-        ValueError, KeyError, TypeError: when the text holds no golden requests.
+        ValueError: no JSON at all.
+        MalformedRecords: naming the request, the field, its value and what was expected.
     """
-    return tuple(_golden(fields) for fields in json.loads(text))
+    requests = json.loads(text)
+    if not isinstance(requests, list):
+        raise MalformedRecords(f"{_shown(requests)}, expected a list of golden requests")
+    goldens = []
+    for number, fields in enumerate(requests):
+        try:
+            goldens.append(_golden(fields))
+        except ValueError as error:
+            raise MalformedRecords(f"request {number}: {error}") from error
+    return tuple(goldens)
 
 
 def snapshot_to_json(snapshot: PriorSnapshot) -> str:
@@ -85,17 +102,23 @@ def snapshot_from_json(text: str) -> PriorSnapshot:
     """Read what ``snapshot_to_json`` wrote.
 
     Raises:
-        ValueError, KeyError, TypeError: when the text holds no snapshot, or one without the
-            global prior.
+        ValueError: no JSON at all.
+        MalformedRecords: naming the field, its value and what was expected; also for a snapshot
+            without the global prior.
     """
     fields = json.loads(text)
-    records = {
-        parse_prefix(name): decode_group(base64.b64decode(blob), parse_prefix(name))
-        for name, blob in fields["records"].items()
-    }
+    generation = _text(fields, "generation")
+    as_of_s = _whole(fields, "as_of_s", LATEST_S)
+    blobs = _field(fields, "records")
+    if not isinstance(blobs, dict):
+        raise MalformedRecords(f"records {_shown(blobs)}, expected an object of records by prefix")
+    records = {}
+    for name in blobs:
+        prefix = parse_prefix(name)
+        records[prefix] = decode_group(_bytes(blobs, name), prefix)
     if () not in records:
-        raise ValueError("prior_snapshot.json holds no global prior (the record named '')")
-    return PriorSnapshot(fields["generation"], fields["as_of_s"], records)
+        raise MalformedRecords("prior_snapshot.json holds no global prior (the record named '')")
+    return PriorSnapshot(generation, as_of_s, records)
 
 
 def _golden_fields(golden: Golden) -> dict[str, object]:
@@ -115,32 +138,90 @@ def _golden_fields(golden: Golden) -> dict[str, object]:
     }
 
 
-def _golden(fields: Mapping[str, Any]) -> Golden:
-    prefix = parse_prefix(fields["prefix"])
-    user = fields["user"]
+def _golden(fields: object) -> Golden:
+    prefix = parse_prefix(_text(fields, "prefix", empty=True))
+    unknown = _field(fields, "user") is None
     golden = Golden(
-        user=decode_user(base64.b64decode(user), fields["user_id"]) if user else None,
-        group=decode_group(base64.b64decode(fields["group"]), prefix),
-        group_as_of_s=index(fields["group_as_of_s"]),
-        request_time_s=index(fields["request_time_s"]),
-        hour=index(fields["hour"]),
-        weekday=index(fields["weekday"]),
-        item_ids=tuple(fields["item_ids"]),
-        individual_logits=tuple(map(float, fields["individual_logits"])),
-        group_logits=tuple(map(float, fields["group_logits"])),
-        alpha_fusion=float(fields["alpha_fusion"]),
+        user=None if unknown else decode_user(_bytes(fields, "user"), _text(fields, "user_id")),
+        group=decode_group(_bytes(fields, "group"), prefix),
+        group_as_of_s=_whole(fields, "group_as_of_s", LATEST_S),
+        request_time_s=_whole(fields, "request_time_s", LATEST_S),
+        hour=_whole(fields, "hour", 23),
+        weekday=_whole(fields, "weekday", 6),
+        item_ids=_item_ids(fields),
+        individual_logits=tuple(_numbers(fields, "individual_logits")),
+        group_logits=tuple(_numbers(fields, "group_logits")),
+        alpha_fusion=_number(_field(fields, "alpha_fusion"), "alpha_fusion"),
     )
     _check_golden(golden)
     return golden
 
 
+def _field(fields: object, name: str) -> Any:
+    if not isinstance(fields, dict):
+        raise MalformedRecords(f"{_shown(fields)}, expected an object")
+    if name not in fields:
+        raise MalformedRecords(f"{name} is missing")
+    return fields[name]
+
+
+def _text(fields: object, name: str, *, empty: bool = False) -> str:
+    value = _field(fields, name)
+    if not isinstance(value, str) or not (value or empty):
+        raise MalformedRecords(f"{name} {_shown(value)}, expected a text")
+    return value
+
+
+def _bytes(fields: object, name: str) -> bytes:
+    return base64.b64decode(_text(fields, name))
+
+
+def _whole(fields: object, name: str, most: int) -> int:
+    value = _field(fields, name)
+    if type(value) is not int or not 0 <= value <= most:
+        raise MalformedRecords(f"{name} {_shown(value)}, expected a whole number of 0 to {most}")
+    return value
+
+
+def _number(value: Any, name: str) -> float:
+    # Neither NaN nor an integer beyond every float is at most the largest of them.
+    if type(value) not in (int, float) or not abs(value) <= float_info.max:
+        raise MalformedRecords(f"{name} {_shown(value)}, expected a finite number")
+    return float(value)
+
+
+def _numbers(fields: object, name: str) -> list[float]:
+    return [_number(value, f"{name}[{n}]") for n, value in enumerate(_list(fields, name))]
+
+
+def _item_ids(fields: object) -> tuple[str, ...]:
+    values = _list(fields, "item_ids")
+    for place, value in enumerate(values):
+        if not isinstance(value, str) or not 0 < len(value.encode()) <= MAX_ID_BYTES:
+            raise MalformedRecords(
+                f"item_ids[{place}] {_shown(value)}, expected a text of 1 to {MAX_ID_BYTES} bytes"
+            )
+    return tuple(values)
+
+
+def _list(fields: object, name: str) -> list[Any]:
+    value = _field(fields, name)
+    if not isinstance(value, list):
+        raise MalformedRecords(f"{name} {_shown(value)}, expected a list")
+    return value
+
+
+def _shown(value: object) -> str:
+    """A value for a message, cut to a readable length."""
+    return f"{value!r:.80}"
+
+
 def _check_golden(golden: Golden) -> None:
-    figures = (*golden.individual_logits, *golden.group_logits, golden.alpha_fusion)
     counts = (len(golden.item_ids), len(golden.individual_logits), len(golden.group_logits))
-    if len(set(counts)) != 1 or not counts[0] or not all(map(isfinite, figures)):
-        raise ValueError(
-            f"a golden request of {counts} item ids, individual and group logits: expected as "
-            "many of each, at least one, and finite figures"
+    if len(set(counts)) != 1 or not counts[0]:
+        raise MalformedRecords(
+            f"{counts} item ids, individual and group logits: expected as many of each, at least "
+            "one"
         )
 
 

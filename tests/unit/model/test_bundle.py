@@ -263,7 +263,24 @@ BROKEN: dict[str, tuple[Harm, str]] = {
     ),
     "no golden requests": (edit_text("golden.json", lambda _: "[]"), "golden.json holds no req"),
     "golden is no JSON": (edit_text("golden.json", lambda _: "x"), "golden.json: JSONDecodeError"),
-    "golden record damaged": (edit_text("golden.json", other_records), "golden.json: CorruptRec"),
+    "golden record damaged": (edit_text("golden.json", other_records), "golden.json: .*request 0"),
+    "golden of no hour": (
+        edit_text("golden.json", lambda text: text.replace('"hour": 13', '"hour": 77')),
+        "golden.json: .*request 0: hour 77, expected",
+    ),
+    "snapshot of no moment": (
+        edit_text("prior_snapshot.json", lambda text: re.sub(r'(as_of_s": )\d+', r'\1"x"', text)),
+        "prior_snapshot.json: .*as_of_s 'x', expected a whole number",
+    ),
+    "tolerance that tolerates all": (
+        edit_manifest(tolerances={"CPUExecutionProvider": 1e9}),
+        "manifest.json: tolerance of CPUExecutionProvider: 1000000000.0, expected .* at most 0.001",
+    ),
+    "tolerance of zero": (edit_manifest(tolerances={"CPU": 0}), "tolerance of CPU: 0, expected"),
+    "tolerance is a text": (edit_manifest(tolerances={"CPU": "1"}), "tolerance of CPU: '1', exp"),
+    "tolerance is true": (edit_manifest(tolerances={"CPU": True}), "tolerance of CPU: True, exp"),
+    "tolerance is NaN": (edit_manifest(tolerances={"CPU": np.nan}), "tolerance of CPU: nan, exp"),
+    "tolerances is a number": (edit_manifest(tolerances=1e-5), "tolerances 1e-05, expected an obj"),
     "no global prior": (
         edit_text("prior_snapshot.json", lambda _: '{"generation":"g","as_of_s":1,"records":{}}'),
         "holds no global prior",

@@ -74,27 +74,68 @@ def changed(**fields: Any) -> str:
     return json.dumps([{name: value for name, value in golden.items() if value is not None}])
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "3",
-        "[3]",
-        changed(hour=None),
-        changed(group="%%%"),
-        changed(group=base64.b64encode(b"nothing").decode()),
-        changed(prefix="4"),
-        changed(prefix="x"),
-        changed(item_ids=3),
-        changed(group_logits=[0.0]),
-        changed(individual_logits=[0.0, 1.0, None]),
-        changed(alpha_fusion="much"),
-        changed(alpha_fusion=float("nan")),
-        changed(item_ids=[], individual_logits=[], group_logits=[]),
-        changed(request_time_s=1.5),
-    ],
-)
-def test_what_is_no_golden_request_is_refused(text: str) -> None:
-    """Anything malformed raises one of the documented errors, nothing else."""
-    with pytest.raises((ValueError, KeyError, TypeError)):
+NOT_GOLDEN: list[tuple[str, str]] = [
+    ("{", "Expecting"),
+    ("3", "3, expected a list"),
+    ("[3]", "request 0: 3, expected an object"),
+    (changed(hour=None), "request 0: hour is missing"),
+    (changed(hour=77), "request 0: hour 77, expected a whole number of 0 to 23"),
+    (changed(hour=True), "hour True"),
+    (changed(weekday=7), "weekday 7, expected a whole number of 0 to 6"),
+    (changed(group="%%%"), "request 0: record of"),
+    (changed(group=base64.b64encode(b"nothing").decode()), "request 0: record of"),
+    (changed(group=3), "group 3, expected a text"),
+    (changed(user=3), "user 3, expected a text"),
+    (changed(user_id=7), "user_id 7, expected a text"),
+    (changed(prefix="4"), "request 0: record of"),
+    (changed(prefix="x"), "request 0: "),
+    (changed(prefix=[3]), r"prefix \[3\], expected a text"),
+    (changed(item_ids=3), "item_ids 3, expected a list"),
+    (changed(item_ids=["a", 7, "b"]), r"request 0: item_ids\[1\] 7, expected a text of 1 to 64"),
+    (changed(item_ids=["a", "b", ""]), r"item_ids\[2\] '', expected a text of 1 to 64 bytes"),
+    (changed(group_logits=[0.0]), "as many of each"),
+    (changed(group_logits="0.0"), "group_logits '0.0', expected a list"),
+    (changed(individual_logits=[0.0, 1.0, None]), r"individual_logits\[2\] None, expected a fin"),
+    (changed(individual_logits=[0.0, 1.0, "2"]), r"individual_logits\[2\] '2', expected a fin"),
+    (changed(alpha_fusion="much"), "alpha_fusion 'much', expected a finite number"),
+    (changed(alpha_fusion=10**400), "alpha_fusion 10+, expected a finite number"),
+    (changed(alpha_fusion=float("nan")), "alpha_fusion nan, expected a finite number"),
+    (changed(item_ids=[], individual_logits=[], group_logits=[]), "at least one"),
+    (changed(request_time_s=1.5), "request_time_s 1.5, expected a whole number"),
+    (changed(group_as_of_s=10**30), "group_as_of_s 10+, expected a whole number"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), NOT_GOLDEN)
+def test_what_is_no_golden_request_is_refused(text: str, reason: str) -> None:
+    """Anything malformed is told with its request, its field and its value."""
+    with pytest.raises(ValueError, match=reason):
         golden_from_json(text)
+
+
+def changed_snapshot(**fields: Any) -> str:
+    """Snapshot JSON with some fields replaced; None removes one."""
+    snapshot = json.loads(snapshot_to_json(SNAPSHOT)) | fields
+    return json.dumps({name: value for name, value in snapshot.items() if value is not None})
+
+
+NO_SNAPSHOT: list[tuple[str, str]] = [
+    ("[]", r"\[\], expected an object"),
+    (changed_snapshot(as_of_s="x"), "as_of_s 'x', expected a whole number of 0 to"),
+    (changed_snapshot(as_of_s=1.5), "as_of_s 1.5"),
+    (changed_snapshot(as_of_s=True), "as_of_s True"),
+    (changed_snapshot(as_of_s=10**30), "as_of_s 10+"),
+    (changed_snapshot(as_of_s=None), "as_of_s is missing"),
+    (changed_snapshot(generation=7), "generation 7, expected a text"),
+    (changed_snapshot(generation=""), "generation '', expected a text"),
+    (changed_snapshot(records=[]), r"records \[\], expected an object"),
+    (changed_snapshot(records={"": 3}), " 3, expected a text"),
+    (changed_snapshot(records={"": "AAAA"}), "record of ''"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), NO_SNAPSHOT)
+def test_what_is_no_snapshot_is_refused(text: str, reason: str) -> None:
+    """Nobody learns of a malformed snapshot only on the day that Redis is gone."""
+    with pytest.raises(ValueError, match=reason):
+        snapshot_from_json(text)
