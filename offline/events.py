@@ -28,6 +28,8 @@ from offline.rules import (
 
 SCHEMA_FILE = "dataset.json"
 EVENTS = ("click", "exposure")
+MAX_WINDOW_DAYS = 36_500
+"""A century: moments before a cut stay moments that calendars know."""
 TEXT = pa.string()
 TIME = pa.timestamp("ms")
 ORDER: Final[Mapping[str, tuple[str, ...]]] = {
@@ -109,7 +111,9 @@ class DatasetSchema:
         windows = self.profile_windows_days
         increasing = all(a < b for a, b in pairwise((0, *windows)))
         increasing = increasing and [type(days) for days in windows] == [int] * 3
-        _require(increasing, "profile_windows_days", windows, "three increasing numbers of days")
+        expected = f"three increasing numbers of days, {MAX_WINDOW_DAYS} at most"
+        within = increasing and windows[-1] <= MAX_WINDOW_DAYS
+        _require(within, "profile_windows_days", windows, expected)
         _require(len(self.categories) > 0, "categories", self.categories, "one level at least")
         check_names(self.discrete + self.continuous)
         check_names(self.categories + self.side)
@@ -171,8 +175,9 @@ def check_names(names: Sequence[str]) -> None:
     Raises:
         ConfigError: when a name is empty, used twice or taken by a column of another meaning.
     """
-    _require(len(set(names)) == len(names), "columns", names, "names used once")
-    clash = [name for name in names if not name or name in _OWN_COLUMNS]
+    once = len({name.casefold() for name in names}) == len(names)
+    _require(once, "columns", names, "names used once, whatever their case")
+    clash = [name for name in names if not name or name.casefold() in _OWN_COLUMNS]
     _require(not clash, "columns", clash, f"names other than {', '.join(_OWN_COLUMNS)}")
 
 

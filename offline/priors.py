@@ -252,6 +252,7 @@ def _top(
 
 
 def _left_join(left: ibis.Table, right: ibis.Table) -> ibis.Table:
-    joined = left.left_join(right, _GROUP)
-    duplicates = [name for name in joined.columns if name.endswith("_right")]
-    return joined.drop(*duplicates)
+    # Longer than any column's name, so that no attribute can be called like a key of the right.
+    suffix = "_" * max(map(len, (*left.columns, *right.columns)))
+    joined = left.left_join(right, _GROUP, rname="{name}" + suffix)
+    return joined.drop(*(key + suffix for key in _GROUP))

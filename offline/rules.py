@@ -13,6 +13,11 @@ from offline.engine import Engine, byte_length
 
 SHOWN_PER_RULE = 5
 CONTROL_CHARACTERS = r"[\x00-\x1f\x7f]"
+CONTINUOUS_BOUND = 1e18
+"""Exact sums over all users have room for values below it."""
+CONTINUOUS_RULE = (
+    f"must be a number between -{CONTINUOUS_BOUND:g} and {CONTINUOUS_BOUND:g}, or missing"
+)
 ID_RULE = f"must be 1 to {MAX_ID_BYTES} bytes of UTF-8 text without control characters"
 
 
@@ -205,8 +210,8 @@ def _attribute_checks(tables: Tables, roles: Roles) -> Iterator[Check]:
             yield _check(tables, table, column, rule, tables[table][column] == "")
     for column in roles.continuous:
         value = tables["users"][column]
-        rule = "must be a finite number or missing"
-        yield _check(tables, "users", column, rule, value.isnan() | value.isinf())
+        broken = value.isnan() | (value.abs() >= CONTINUOUS_BOUND)
+        yield _check(tables, "users", column, CONTINUOUS_RULE, broken)
 
 
 def _click_checks(tables: Tables) -> Iterator[Check]:

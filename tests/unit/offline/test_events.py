@@ -19,7 +19,7 @@ from offline.events import (
     Split,
     validate,
 )
-from offline.rules import SHOWN_PER_RULE, ConfigError, InvalidTables, Problem
+from offline.rules import CONTINUOUS_RULE, SHOWN_PER_RULE, ConfigError, InvalidTables, Problem
 from tests.unit.offline.small_tables import (
     SCHEMA,
     SPLIT,
@@ -98,7 +98,7 @@ MALFORMED: dict[str, tuple[Bend, Problem]] = {
     ),
     "number not finite": (
         _set("users", 0, spend=float("nan")),
-        Problem("users.parquet", "spend", 1, "'nan'", "must be a finite number or missing"),
+        Problem("users.parquet", "spend", 1, "'nan'", CONTINUOUS_RULE),
     ),
     "unknown user": (
         _set("clicks", 2, user_id="u9"),
@@ -251,6 +251,9 @@ def _json_with(**values: object) -> str:
         (_json_with(event="view"), "event is 'view'; expected click or exposure"),
         (_json_with(profile_windows_days=[7, 7, 30]), "expected three increasing numbers of days"),
         (_json_with(profile_windows_days=[7, 30]), "expected three increasing numbers of days"),
+        (_json_with(profile_windows_days=[7, 14, 999_999]), "days, 36500 at most"),
+        (_json_with(side=["Item_ID"]), "expected names other than"),
+        (_json_with(discrete=["age", "Age"]), "expected names used once"),
         (_json_with(categories=[]), "expected one level at least"),
         (_json_with(discrete=["age", "spend"]), "expected names used once"),
         (_json_with(side=["text"]), "expected names other than"),
@@ -272,7 +275,7 @@ def test_boundaries_must_increase() -> None:
         replace(SPLIT, train_start=at(2).astimezone())
 
 
-NAMES = st.lists(st.text(min_size=1, max_size=9), unique=True, max_size=4).map(tuple)
+NAMES = st.lists(st.text(min_size=1, max_size=9), unique_by=str.casefold, max_size=4).map(tuple)
 TIMES = st.lists(
     st.datetimes(at(1), at(1).replace(year=2030)).map(
         lambda time: time.replace(microsecond=time.microsecond // 1000 * 1000)

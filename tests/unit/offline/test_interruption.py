@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,14 +48,19 @@ def test_no_server_outlives_the_command(number: signal.Signals, tmp_path: Path) 
 def test_a_second_signal_does_not_stop_the_closing() -> None:
     """While blocks close, further signals are ignored; afterwards they mean what they meant."""
     before = signal.getsignal(signal.SIGTERM)
-    closed = False
-    with pytest.raises(Interrupted, match="SIGHUP"), closing_on_signals():
+    closed: list[str] = []
+
+    @contextmanager
+    def server() -> Iterator[None]:
         try:
-            signal.raise_signal(signal.SIGHUP)
+            yield
         finally:
             signal.raise_signal(signal.SIGTERM)
-            closed = True
-    assert closed
+            closed.append("server")
+
+    with pytest.raises(Interrupted, match="SIGHUP"), closing_on_signals(), server():
+        signal.raise_signal(signal.SIGHUP)
+    assert closed == ["server"]
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -60,6 +60,14 @@ BAD_LOGS = {
     "stranger": (replaced("clicks.csv", "customer-1,", "nobody,"), "is 'nobody'; must be one of"),
     "bad time": (replaced("purchases.csv", ",17", ",x17"), "must be seconds since 1970"),
     "bad number": (replaced("users.csv", "customer-1,", "customer-1,,,many\nx,"), "income, row 2"),
+    "huge number": (
+        replaced("users.csv", "customer-1,", "customer-1,,,-1e30\nx,"),
+        "is '-1e+30'; must be a number between -1e+18 and 1e+18",
+    ),
+    "huge window": (
+        replaced("mapping.toml", "[7, 14, 28]", "[7, 14, 999999]"),
+        "profile_windows_days is (7, 14, 999999); expected three increasing numbers of days, 36500",
+    ),
     "twice": (replaced("items.csv", "sku-1,", "sku-0,"), "item_id must be unique"),
 }
 

@@ -362,6 +362,22 @@ def test_attributes_called_like_columns_are_refused(engine: Engine, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["spend_right", "depth_right", "place", "total", "value"])
+def test_attributes_may_have_any_other_name(engine: Engine, tmp_path: Path, name: str) -> None:
+    """An attribute of a log keeps its value in priors, whatever joins call their columns."""
+    made = sources([lone("20-29", 2.0)], [])
+    renamed = replace(made, users=made.users.rename({name: "spend"}), continuous=(name,))
+    write_priors(engine, renamed, members([lone()]), CUT, 50, tmp_path / "priors.parquet")
+    rows = pq.read_table(tmp_path / "priors.parquet").to_pylist()
+    assert [(row["age"], row[name]) for row in rows] == [("20-29", 2.0)] * 3
+
+
+def test_the_largest_numbers_have_exact_means(build: Build) -> None:
+    """Values as large as the rules allow neither overflow nor lose digits to their order."""
+    users = [lone(spend=value) for value in (9e17, -9e17, 4.0, 9e17)]
+    assert build(users, [])[""]["spend"] == (9e17 + 4) / 4
+
+
 def test_depth_is_that_of_the_deepest_prefix_with_enough_members() -> None:
     """Users read the prior of the deepest prefix that has n_min members, else the global one."""
     codes = np.array([[0, 0]] * 3 + [[0, 1]] * 2 + [[1, 0]] * 2 + [[NO_GROUP] * 2] * 5, np.int32)

@@ -12,7 +12,7 @@ import pytest
 
 from offline.datasets.files import build
 from offline.events import CanonicalTables, validate
-from offline.rules import ConfigError, InvalidTables, Problem
+from offline.rules import CONTINUOUS_RULE, ConfigError, InvalidTables, Problem
 
 DOCUMENTATION = Path(__file__).parents[4] / "docs" / "data.md"
 Files = dict[str, str]
@@ -270,7 +270,7 @@ WRONG_ROWS: dict[str, tuple[Bend, Problem]] = {
     ),
     "infinite number": (
         _swap("users.csv", ",-2", ",inf"),
-        Problem("users.csv", "spend", 3, "'inf'", "must be a finite number or missing"),
+        Problem("users.csv", "spend", 3, "'inf'", CONTINUOUS_RULE),
     ),
     "label of another kind": (
         _swap("clicks.csv", "FALSE", "no"),
