@@ -1,6 +1,7 @@
 """The golden check: a loaded version must reproduce its training's logits on this machine."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +38,27 @@ def check_golden(bundle: Bundle, scorer: Scorer, provider: str) -> None:
 
 
 def warm_up(bundle: Bundle, scorer: Scorer) -> None:
-    """Score golden requests at several sizes, so that the first callers find warm graphs."""
+    """Score at several sizes, so that the first callers find warm graphs, and by the snapshot.
+
+    Args:
+        bundle: the bundle, with at least one golden request.
+        scorer: the scorer made from it.
+
+    Raises:
+        LoadRefused: when the snapshot cannot answer an unknown user: nothing else would be left
+            on the day that Redis is gone.
+    """
     golden = bundle.golden[0]
     for size in WARM_UP_SIZES:
         repeated = list(golden.item_ids) * -(-size // len(golden.item_ids))
         _score(bundle, scorer, golden, repeated[:size])
+    snapshot = bundle.prior_snapshot
+    for prefix, group in snapshot.records.items():
+        last_resort = replace(golden, user=None, group=group, group_as_of_s=snapshot.as_of_s)
+        try:
+            _score(bundle, scorer, last_resort, [golden.item_ids[0]])
+        except NonFinite as error:
+            raise LoadRefused(f"prior_snapshot.json, prefix {prefix}: {error}") from error
 
 
 def _check_one(

@@ -74,7 +74,9 @@ class BundleLoader:
             report("fetching")
             folder = self._fetch(version)
             return self._load(folder, report)
-        except (BrokenBundle, UnknownVersion, UnusableGraph, OSError, ValueError) as error:
+        except UnknownVersion as error:
+            raise LoadRefused(str(error)) from error  # it names the version itself
+        except (BrokenBundle, UnusableGraph, OSError, ValueError) as error:
             raise LoadRefused(f"model version {version}: {error}") from error
         except LoadRefused as error:
             raise LoadRefused(f"model version {version}: {error.detail}") from error

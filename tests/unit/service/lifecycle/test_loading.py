@@ -1,6 +1,7 @@
 """Loading: every kind of broken bundle is refused with its reason, and leaves nothing behind."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,12 @@ import onnx
 import pytest
 
 from model.bundle import open_bundle
-from model.golden import golden_from_json, golden_to_json
+from model.golden import (
+    golden_from_json,
+    golden_to_json,
+    snapshot_from_json,
+    snapshot_to_json,
+)
 from model.repository import Repository
 from service.errors import LoadRefused
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
@@ -126,6 +132,37 @@ def _no_tolerance(folder: Path, world: World) -> None:
     (folder / "manifest.json").write_text(json.dumps(fields))
 
 
+def _lax_tolerance(folder: Path, _: World) -> None:
+    fields = json.loads((folder / "manifest.json").read_text())
+    fields["tolerances"] = {"CPUExecutionProvider": 1e9}
+    (folder / "manifest.json").write_text(json.dumps(fields))
+
+
+def _edited(name: str, **fields: object) -> Break:
+    """Replace fields of a snapshot, or of the first golden request."""
+
+    def harm(folder: Path, world: World) -> None:
+        document = json.loads((folder / name).read_text())
+        first = document[0] if isinstance(document, list) else document
+        first.update(fields)
+        (folder / name).write_text(json.dumps(document))
+        reseal(folder, world)
+
+    harm.__name__ = f"_{name}_{'_'.join(fields)}"
+    return harm
+
+
+def _endless_snapshot(folder: Path, world: World) -> None:
+    shutil.rmtree(folder)
+    weights = replace(world.weights, group_side=world.weights.group_side * np.float32(100))
+    write_bundle(replace(world, weights=weights), folder)
+    path = folder / "prior_snapshot.json"
+    snapshot = snapshot_from_json(path.read_text())
+    huge = replace(snapshot.records[()], continuous=np.array([3e38], np.float32))
+    path.write_text(snapshot_to_json(replace(snapshot, records={**snapshot.records, (): huge})))
+    reseal(folder, world)
+
+
 def _write_graphs(folder: Path, world: World) -> None:
     from_other = folder.parent.parent / "other"
     write_bundle(world, from_other)
@@ -139,7 +176,7 @@ BREAKS: list[tuple[Break, str]] = [
     (_truncated, "group_channel.onnx: SHA-256 differs"),
     (_missing, "missing file: spec.json"),
     (_extra, "does not name: extra.bin"),
-    (_unfinished, "model version 2 is not in"),
+    (_unfinished, "^model version 2 is not in"),
     (_not_a_manifest, "manifest.json: not a bundle manifest"),
     (_linked, "model_card.md: a link"),
     (_nan_table, "tables/ages.npy: holds NaN"),
@@ -152,6 +189,11 @@ BREAKS: list[tuple[Break, str]] = [
     (_other_outputs, r"reliability.onnx: outputs \['alpha_distill'\]"),
     (_external_data, "reliability.onnx: ONNX Runtime refuses it"),
     (_no_tolerance, "no tolerance for CPUExecutionProvider"),
+    (_lax_tolerance, "model version 2: manifest.json: tolerance of CPUExecutionProvider"),
+    (_edited("golden.json", hour=77), "model version 2: golden.json: .*request 0: hour 77"),
+    (_edited("golden.json", item_ids=[7]), r"golden.json: .*request 0: item_ids\[0\] 7"),
+    (_edited("prior_snapshot.json", as_of_s="x"), "prior_snapshot.json: .*as_of_s 'x'"),
+    (_endless_snapshot, r"prior_snapshot.json, prefix \(\): the graphs gave"),
 ]
 
 
