@@ -1,9 +1,11 @@
 """The command choirrec-serve: run the service, load a version into it, ask what it serves."""
 
 import argparse
+import contextlib
 import http.client
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 refused or unreachable, 2 wrong usage or settings.
     """
+    try:
+        return _obey(arguments)
+    finally:
+        _flush()
+
+
+def _obey(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     # Its warnings are one line per malformed request, which anybody can send at any rate.
@@ -46,8 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"choirrec-serve: {error}", file=sys.stderr)
         return REFUSED
     if answer is not None:
-        print(json.dumps(answer, indent=1))
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(answer, indent=1))
     return OK
+
+
+def _flush() -> None:
+    """Hand over what was printed; a reader who has left, such as ``head``, is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would tell of the same error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> Any:

@@ -72,11 +72,6 @@ def compose(settings: Settings) -> Service:
     )
 
 
-def create_app(settings: Settings) -> ScoringApp:
-    """The scoring app alone, for any ASGI server; errors as ``compose``."""
-    return compose(settings).scoring_app
-
-
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
 

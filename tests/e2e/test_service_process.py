@@ -77,6 +77,7 @@ def test_refused_load_exits_1_with_the_reason(process: Client) -> None:
     """A script notices, and a person reads why."""
     done = _command("load", "77", "--admin", process.admin_url)
     assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("model version 77") == 1
     assert "model version 77 is not in" in done.stderr
 
 
@@ -85,6 +86,26 @@ def test_status_tells_what_serves(process: Client) -> None:
     done = _command("status", "--admin", process.admin_url)
     (model,) = json.loads(done.stdout)["models"]
     assert (model["model_version"], model["generation"], model["state"]) == (1, "g1", "active")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("question", ["status", "--help"])
+def test_reader_who_has_left_is_no_error(process: Client, question: str, unbuffered: str) -> None:
+    """A pipe into head, which stops reading, shows no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    admin = ["--admin", process.admin_url] if question == "status" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "service.cli", question, *admin],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        cwd=ROOT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(
