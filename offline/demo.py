@@ -14,7 +14,7 @@ from model.repository import Repository
 from offline.artefacts import Store
 from offline.embedded_redis import embedded_redis
 from offline.histories import seconds
-from offline.local_service import local_service
+from offline.local_service import LocalService, local_service
 from offline.pipeline import Pipeline, periods
 from offline.presets import PRESETS
 from offline.release import MODEL, Records, cut_records, publish_records, release
@@ -85,7 +85,7 @@ def demonstrate(root: Path, once: bool, short: bool) -> None:
                 answer = service.score(_call(example))
                 print(answer_table(example, answer, names))
             _write_load(root / "load.json", service.url, records, pipeline)
-            _print_next(root, service.url, examples[0])
+            _print_next(root, service, released.version, examples[0])
             if not once:
                 print("Serving until interrupted (Ctrl-C).", flush=True)
                 signal.pause()
@@ -173,7 +173,8 @@ def _write_load(path: Path, url: str, records: Records, pipeline: Pipeline) -> N
     path.write_text(json.dumps(load))
 
 
-def _print_next(root: Path, url: str, example: Example) -> None:
+def _print_next(root: Path, service: LocalService, version: int, example: Example) -> None:
+    url = service.url
     print(
         f"""
 What lies where
@@ -184,6 +185,7 @@ What lies where
 What to try next
   curl -s {url}/score -H 'content-type: application/json' -d '{json.dumps(_call(example))}'
   curl -s {url}/metrics | grep choirrec_alpha_fusion
+  .venv/bin/choirrec-serve load {version} --admin {service.admin_url}
   .venv/bin/locust -f loadtests/locustfile.py --headless -u 10 -t 30s
   .venv/bin/choirrec-offline evaluate --help
 """

@@ -28,11 +28,17 @@ class LocalService:
     """A ready service."""
 
     port: int
+    admin_port: int
 
     @property
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin_url(self) -> str:
+        """Where models are loaded."""
+        return f"http://127.0.0.1:{self.admin_port}"
 
     def score(self, call: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask ``POST /score``.
@@ -84,8 +90,8 @@ def local_service(settings: Mapping[str, str], log: Path) -> Iterator[LocalServi
     Raises:
         ServiceFailed: when it ends or stays unready.
     """
-    service = LocalService(_free(PORT))
-    ports = {"PORT": str(service.port), "ADMIN_PORT": str(_free(ADMIN_PORT))}
+    service = LocalService(_free(PORT), _free(ADMIN_PORT))
+    ports = {"PORT": str(service.port), "ADMIN_PORT": str(service.admin_port)}
     variables = {f"CHOIRREC_{name}": value for name, value in {**settings, **ports}.items()}
     with log.open("w") as words:
         process = subprocess.Popen(

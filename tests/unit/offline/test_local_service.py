@@ -91,4 +91,4 @@ def test_nobody_there_is_not_ready() -> None:
     """A port without a service is not ready, and that is no error."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    assert not LocalService(port).ready()
+    assert not LocalService(port, port).ready()
