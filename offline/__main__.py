@@ -1,6 +1,7 @@
 """The command line of the offline half: ``choirrec-offline``."""
 
 import argparse
+import errno
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from offline.datasets import simulator
 from offline.demo import demonstrate
 from offline.embedded_redis import NoRedisServer
 from offline.encoders import ENCODERS, choose_encoder
+from offline.engine import EngineError
 from offline.export import ExportError
 from offline.group_map import compare, told
 from offline.group_report.page import write_report
@@ -35,7 +37,9 @@ from offline.sources import complete_journey, own_files, tmall
 from offline.writers.settings import WRITERS, load_settings
 from offline.writers.writer import WriterFailed
 
+LOSSES = ("identified", "literal")
 FAILURES = (
+    EngineError,
     ExportError,
     PublishError,
     RedisFailed,
@@ -72,9 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"choirrec-offline: {error}", file=sys.stderr)
         return 2
     except FAILURES as error:
-        print(f"choirrec-offline: {error}", file=sys.stderr)
+        print(f"choirrec-offline: {error}{_place(error, chosen)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _place(error: Exception, chosen: argparse.Namespace) -> str:
+    """Where to look when writing failed in words that name no file."""
+    folder = getattr(chosen, "root", getattr(chosen, "out", None))
+    unnamed = isinstance(error, OSError) and not error.filename and not error.strerror
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if folder is None or not (unnamed or full):
+        return ""
+    return f"; the disk of {folder} may be full: make room, or name another folder"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,6 +122,11 @@ def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
     parser.add_argument("--writer", choices=WRITERS, default=WRITERS[0], help="of profiles")
     parser.add_argument("--llm", type=Path, help="TOML settings of the writer (docs/profiles.md)")
     parser.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="docs/encoders.md")
+    parser.set_defaults(losses=LOSSES[0])
+
+
+def _add_losses(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--losses", choices=LOSSES, default=LOSSES[0], help="docs/model.md")
 
 
 def _count(text: str) -> int:
@@ -124,6 +143,7 @@ def _demo_parser(parser: argparse.ArgumentParser) -> None:
 
 def _build_parser(parser: argparse.ArgumentParser) -> None:
     _add_source(parser, "spec")
+    _add_losses(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repository", help="folder or URL of bundles; default ROOT/repository")
     parser.add_argument("--redis-url", help="publish the records there; default: do not publish")
@@ -133,6 +153,7 @@ def _build_parser(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate_parser(parser: argparse.ArgumentParser) -> None:
     _add_source(parser, "spec")
+    _add_losses(parser)
     parser.add_argument("--seeds", type=_count, default=3, help="how many model seeds")
     parser.add_argument("--out", type=Path, default=Path("results/eval.json"))
     parser.set_defaults(run=_evaluate)
@@ -181,7 +202,11 @@ def _pipeline(chosen: argparse.Namespace) -> Pipeline:
     writer = load_settings(chosen.writer, chosen.llm, os.environ)
     encoder = choose_encoder(chosen.encoder, os.environ)
     store = Store(chosen.root / "artefacts")
-    preset = replace(PRESETS[chosen.preset], codes_per_level=chosen.codes)
+    preset = replace(
+        PRESETS[chosen.preset],
+        codes_per_level=chosen.codes,
+        auxiliary=chosen.losses == "identified",
+    )
     return Pipeline(store, dataset, preset, writer, encoder)
 
 

@@ -22,6 +22,11 @@ class Preset:
     auxiliary: bool = True
     """True: the preset ``identified`` of the losses; False: ``literal`` (model-spec row 46)."""
 
+    @property
+    def losses(self) -> str:
+        """Name of the preset of the losses."""
+        return "identified" if self.auxiliary else "literal"
+
     def shortened(self) -> "Preset":
         """One epoch: for a look at the whole way, not at figures."""
         return replace(self, name=f"{self.name}-short", train=replace(self.train, epochs=1))

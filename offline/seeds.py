@@ -35,6 +35,7 @@ def evaluate_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Mapping[str, Any
         "dataset": schema.name,
         "event": schema.event,
         "preset": pipeline.preset.name,
+        "losses": pipeline.preset.losses,
         "seeds": list(seeds),
         "test_rows": len(split),
         "test_users": len(np.unique(split.row_user)),

@@ -1,6 +1,9 @@
 """The command line: exit codes, reasons, and files that appear whole or not at all."""
 
+import errno
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import offline.__main__
 from model.generation import Generation
 from offline.__main__ import main
 from offline.embedded_redis import EmbeddedRedis, embedded_redis
+from offline.engine import EngineError
+from offline.pipeline import Pipeline
 from offline.publish import publish
 from offline.redis_client import RedisClient
 from tests.fixtures.tiny_log import write_log
@@ -122,6 +127,57 @@ def test_a_failure_ends_with_1_and_one_line(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().err
     assert said.startswith("choirrec-offline: ")
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("425392 requested and 280544 written"), "280544 written; the disk of {root} may"),
+        (OSError(errno.ENOSPC, "No space left on device"), "device; the disk of {root} may"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x.npy"), "No such file: 'x.npy'\n"),
+        (EngineError("cannot run an expression"), "choirrec-offline: cannot run an expression\n"),
+    ],
+)
+def test_a_failure_to_write_names_the_folder(
+    error: Exception,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A full disk is named as such, with the folder that it holds; other words stay as they are."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(offline.__main__, "evaluate_seeds", fail)
+    assert main(["evaluate", "--root", str(tmp_path)]) == 1
+    assert reason.format(root=tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("losses", ["identified", "literal"])
+def test_the_losses_of_the_paper_can_be_asked_for(
+    losses: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--losses`` decides which losses a model is trained with."""
+    asked: list[str] = []
+
+    def remember(pipeline: Pipeline, _: object) -> dict[str, object]:
+        asked.append(pipeline.preset.losses)
+        return {}
+
+    monkeypatch.setattr(offline.__main__, "evaluate_seeds", remember)
+    out = ["--root", str(tmp_path), "--out", str(tmp_path / "eval.json")]
+    assert main(["evaluate", *out, "--losses", losses]) == 0
+    assert asked == [losses]
+
+
+def test_help_says_nothing_else() -> None:
+    """Whatever libraries would say when they are imported is no part of an answer."""
+    command = [sys.executable, "-m", "offline", "--help"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert asked.stdout.startswith("usage: choirrec-offline")
+    assert asked.stderr == ""
 
 
 def test_an_interruption_ends_with_130(
