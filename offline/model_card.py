@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from offline.distillation import collapse
+
 LEVELS = 5
 EVENTS = {"click": "a click on", "exposure": "an exposure of"}
 INTENDED = """\
@@ -16,10 +18,9 @@ LIMITS = """\
 - A user's semantic group comes from attributes, purchases and queries. Where attributes carry a
   social bias, groups carry it on; compare the metrics by activity level, and by attribute where
   the law asks for it.
-- Scores are probabilities only as far as the calibration column (predicted over observed) is
-  near 1.
-- Figures below are of one data set and one seed: differences in the third decimal are noise until
-  several seeds agree."""
+- Scores are probabilities only as far as the row `pcoc` (predicted over observed) is near 1.
+- The figures above are of one data set and one seed: differences in the third decimal are noise
+  until several seeds agree."""
 
 
 def model_card(
@@ -30,7 +31,8 @@ def model_card(
     Args:
         model_version: the bundle's version.
         lineage: where it comes from; ``provenance`` is quoted, ``event`` (click by default) says
-            what was scored, and the rest is listed.
+            what was scored, ``alpha_distill`` its mean on qualified training rows, and the rest
+            is listed.
         metrics: figures by name, ``<metric>_low``, ``_overall`` and ``_levels`` (five values).
         parity: largest relative difference between training's logits and the graphs'.
 
@@ -53,6 +55,9 @@ def model_card(
             "",
             f"Network and exported graphs differ by {parity:.2e} of max(1, |logit|) at most.",
             "",
+            "## Distillation",
+            _distillation(lineage.get("alpha_distill")),
+            "",
             "## Limits",
             LIMITS,
             "",
@@ -63,6 +68,14 @@ def model_card(
             "",
         ]
     )
+
+
+def _distillation(alpha_distill: float | None) -> str:
+    if alpha_distill is None:
+        return "No training row was qualified to teach: `alpha_distill` was not measured."
+    figure = f"Mean `alpha_distill` on qualified training rows: {alpha_distill:.2g}."
+    warning = collapse(alpha_distill)
+    return f"{figure}\n\n**Warning**: {warning}." if warning else figure
 
 
 def _table(metrics: Mapping[str, Any]) -> list[str]:

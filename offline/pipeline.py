@@ -1,6 +1,7 @@
 """The pipeline: which stage reads what, from a data set to trained and measured models."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from model.network.prediction import predict
 from model.spec import SECONDS_PER_DAY, FeatureSpec
 from offline.artefacts import Artefact, Store
 from offline.cuts import Cut, Cuts, epoch_s
+from offline.distillation import collapse, mean_alpha_distill
 from offline.encoders import EncoderChoice
 from offline.evaluation import evaluate, gauc_low
 from offline.events import CanonicalTables, DatasetSchema
@@ -34,6 +36,8 @@ from offline.vocabulary import (
     build_spec,
 )
 from offline.writers.settings import WriterSettings
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,12 @@ class Pipeline:
 
         return self.store.make("evaluation", build, {}, inputs=(samples, trained))
 
+    def training(self, name: str, seed: int) -> Mapping[str, Any]:
+        """What was done to train a model, by name (``offline.training.TrainResult``)."""
+        folder = self.trained(name, seed).folder
+        record: Mapping[str, Any] = json.loads((folder / "training.json").read_text())
+        return record
+
     def metrics(self, name: str, seed: int) -> Mapping[str, Any]:
         """The test metrics of a model by name."""
         metrics: Mapping[str, Any] = json.loads(
@@ -196,7 +206,10 @@ class Pipeline:
             gauc_low,
         )
         save_state(model, out / "state.npz")
-        (out / "training.json").write_text(json.dumps(asdict(result), indent=1))
+        record = asdict(result)
+        if warning := collapse(mean_alpha_distill(record)):
+            LOGGER.warning("%s, seed %d: %s", name, seed, warning)
+        (out / "training.json").write_text(json.dumps(record, indent=1))
 
 
 def periods(split: TimeSplit) -> tuple[Period, Period, Period]:

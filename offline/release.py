@@ -20,6 +20,7 @@ from model.residuals import ResidualReference
 from model.spec import feature_contract
 from offline.artefacts import code_digest
 from offline.cuts import Cut
+from offline.distillation import mean_alpha_distill
 from offline.export import Ingredients, export_bundle
 from offline.generations import GroupSide
 from offline.golden_requests import choose_requests
@@ -28,7 +29,7 @@ from offline.progress import track
 from offline.publish import Published, publish
 from offline.redis_client import RedisClient
 from offline.samples import Samples
-from offline.triton import write_triton
+from offline.triton import stands, write_triton
 
 MODEL = "choirrec"
 RELEASE_MODULES = ("offline.export", "offline.release")
@@ -85,11 +86,21 @@ def release(
         records: of the cut that the bundle's golden requests and prior snapshot come from.
         repository: where versions stand.
         seed: of the model.
-        triton: where a new version is written as a Triton repository too.
+        triton: where the version stands as a Triton repository too; written when it is new, or
+            when none or another one stands there.
 
     Returns:
         The version.
     """
+    released = _released(pipeline, records, repository, seed)
+    if released.new or not stands(released.version, triton):
+        with TemporaryDirectory(prefix="choirrec-triton-") as scratch:
+            repository.fetch(released.version, Path(scratch))
+            write_triton(open_bundle(Path(scratch)), triton)
+    return released
+
+
+def _released(pipeline: Pipeline, records: Records, repository: Repository, seed: int) -> Release:
     trained = pipeline.trained(MODEL, seed)
     digest = _release_digest(trained.digest, records)
     for version in reversed(repository.versions()):
@@ -102,7 +113,6 @@ def release(
         folder = Path(scratch) / str(version)
         manifest = export_bundle(ingredients, version, folder)
         repository.put(folder, version)
-        write_triton(open_bundle(folder), triton)
     return Release(version, manifest, new=True)
 
 
@@ -155,7 +165,9 @@ def _ingredients(
             "provenance": schema.provenance,
             "event": schema.event,
             "preset": pipeline.preset.name,
+            "losses": pipeline.preset.losses,
             "seed": seed,
+            "alpha_distill": mean_alpha_distill(pipeline.training(MODEL, seed)),
             "generation": records.generation,
             "artefacts": dict(_digests(pipeline, seed)),
             **lineage,

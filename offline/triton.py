@@ -49,6 +49,11 @@ def write_triton(bundle: Bundle, folder: Path, python_model: Path | None = None)
     unfinished.rename(folder)
 
 
+def stands(model_version: int, folder: Path) -> bool:
+    """Whether a model version stands there as a Triton repository."""
+    return (folder / ENSEMBLE / str(model_version)).is_dir()
+
+
 def model_config(name: str, backend: str, graph: Signature) -> str:
     """``config.pbtxt`` of one graph.
 

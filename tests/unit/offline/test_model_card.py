@@ -37,6 +37,23 @@ def test_the_purpose_names_what_was_scored(event: str, words: str) -> None:
     assert words in model_card(3, {**LINEAGE, "event": event}, METRICS, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("alpha", "words", "warned"),
+    [
+        (0.25, "on qualified training rows: 0.25.", False),
+        (0.0004, "on qualified training rows: 0.0004.", True),
+        (None, "No training row was qualified", False),
+    ],
+)
+def test_a_collapsed_distillation_is_no_secret(
+    alpha: float | None, words: str, warned: bool
+) -> None:
+    """Who decides about the model reads what became of distillation, in words where it is dead."""
+    card = model_card(3, {**LINEAGE, "alpha_distill": alpha}, METRICS, 0.0)
+    assert words in card
+    assert ("**Warning**" in card) is warned
+
+
 def test_provenance_is_quoted_and_the_rest_listed() -> None:
     """The data's provenance stands in its own words, every other source in the lineage."""
     card = model_card(3, LINEAGE, METRICS, 0.0)

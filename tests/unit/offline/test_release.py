@@ -15,9 +15,11 @@ from model.records import encode_record
 from model.repository import Repository
 from model.spec import hour_and_weekday
 from offline.cuts import Cuts
+from offline.distillation import mean_alpha_distill
 from offline.pipeline import Pipeline, clicks_of, periods
 from offline.release import Records, cut_records, publish_records, release, snapshot
 from offline.samples import Samples
+from offline.triton import stands
 from tests.fixtures.redis import RedisServer, running_redis
 from tests.fixtures.tiny_log import SEED, TEST_DAY, TinyRelease, building, day_s, shared_folder
 from tests.fixtures.tiny_log import tiny_release as make_release
@@ -32,12 +34,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
 
 
 def test_the_same_model_is_released_once(tiny: TinyRelease, tmp_path: Path) -> None:
-    """Releasing again finds the version that stands and writes nothing."""
-    again = release(tiny.pipeline, tiny.records, tiny.repository, SEED, tmp_path)
+    """Releasing again finds the version that stands; a missing Triton repository is mended."""
+    again = release(tiny.pipeline, tiny.records, tiny.repository, SEED, tmp_path / "triton")
     assert (again.version, again.new) == (tiny.release.version, False)
     assert again.manifest == tiny.release.manifest
     assert tiny.repository.versions() == [1]
-    assert not list(tmp_path.iterdir())
+    assert stands(1, tmp_path / "triton")
+    before = (tmp_path / "triton").stat().st_ino
+    release(tiny.pipeline, tiny.records, tiny.repository, SEED, tmp_path / "triton")
+    assert (tmp_path / "triton").stat().st_ino == before
 
 
 def test_another_cut_is_the_next_version(tiny: TinyRelease, tmp_path: Path) -> None:
@@ -50,7 +55,7 @@ def test_another_cut_is_the_next_version(tiny: TinyRelease, tmp_path: Path) -> N
     assert repository.versions() == [1, 2]
     assert repository.manifest(1) == tiny.release.manifest
     assert made.manifest.feature_contract == tiny.release.manifest.feature_contract
-    assert (tmp_path / "triton").is_dir()
+    assert stands(2, tmp_path / "triton")
 
 
 def test_a_failed_export_leaves_no_version(
@@ -74,6 +79,9 @@ def test_the_bundle_says_where_it_comes_from(tiny: TinyRelease) -> None:
     lineage = tiny.release.manifest.lineage
     assert (lineage["dataset"], lineage["event"], lineage["seed"]) == ("tiny-shop", "click", SEED)
     assert lineage["provenance"] == tiny.pipeline.tables().schema.provenance
+    assert lineage["losses"] == "identified"
+    training = tiny.pipeline.training("choirrec", SEED)
+    assert lineage["alpha_distill"] == mean_alpha_distill(training)
     assert (lineage["preset"], lineage["generation"]) == ("tiny", tiny.records.generation)
     assert lineage["artefacts"] == {
         "events": tiny.pipeline.events().digest,
