@@ -1,6 +1,7 @@
 """Redis killed, hung, absent from the start, and back again: answers degrade, none fails."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,47 @@ def fragile(tmp_path: Path, world: World) -> Iterator[tuple[LiveService, RedisSe
             yield service, server
 
 
+class _BreakIn:
+    """Does something once, as soon as so many calls have been answered."""
+
+    def __init__(self, after: int, act: Callable[[], None]) -> None:
+        self._left = after
+        self._act = act
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been done."""
+        return self._done.is_set()
+
+    def count(self) -> None:
+        """One more call has been answered; the caller whose call it was does what is due."""
+        with self._lock:
+            self._left -= 1
+            due = self._left == 0
+        if due:
+            self._act()
+            self._done.set()
+
+
 def _storm(service: LiveService) -> list[dict[str, Any]]:
     """Concurrent callers; every call must be answered."""
+    return [answer for _, answer in _broken_storm(service, _BreakIn(0, lambda: None))]
 
-    def calls(caller: int) -> list[dict[str, Any]]:
+
+def _broken_storm(service: LiveService, break_in: _BreakIn) -> list[tuple[bool, dict[str, Any]]]:
+    """As ``_storm``; each answer with whether its call began after the break-in was done."""
+
+    def calls(caller: int) -> list[tuple[bool, dict[str, Any]]]:
         answers = []
         with httpx.Client(base_url=service.scoring_url, timeout=20) as client:
             for call in range(CALLS):
+                late = break_in.done
                 reply = client.post("/score", content=body(f"user-{(caller + call) % 24}"))
                 assert reply.status_code == 200, reply.text
-                answers.append(reply.json())
+                answers.append((late, reply.json()))
+                break_in.count()
         return answers
 
     with ThreadPoolExecutor(CALLERS) as pool:
@@ -50,6 +82,10 @@ def _is_full(service: LiveService) -> bool:
 
 def _check_degraded(answers: list[dict[str, Any]]) -> None:
     assert len(answers) == CALLERS * CALLS
+    _check_flags(answers)
+
+
+def _check_flags(answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         assert set(answer["degraded"]) & REASONS
         assert answer["user"]["status"] == "unavailable"
@@ -86,6 +122,39 @@ def test_hung_redis_degrades_every_answer_and_fails_none(
         asked = service.metric("choirrec_redis_round_trips_total") - trips
         assert asked < CALLERS * CALLS / 4
         assert service.http.get("/health/live").status_code == 200
+    finally:
+        server.resume()
+    wait_until(lambda: _is_full(service))
+
+
+def _check_broken_storm(service: LiveService, act: Callable[[], None]) -> None:
+    """Redis goes while callers are being answered: none fails, and all that begin later say so."""
+    answers = _broken_storm(service, _BreakIn(CALLERS * CALLS // 4, act))
+    assert len(answers) == CALLERS * CALLS
+    early = [answer for late, answer in answers if not late]
+    afterwards = [answer for late, answer in answers if late]
+    assert any(not answer["degraded"] for answer in early)
+    assert afterwards
+    _check_flags(afterwards)
+    _check_flags([answer for answer in early if answer["user"]["status"] == "unavailable"])
+
+
+def test_redis_killed_amid_requests_fails_none(fragile: tuple[LiveService, RedisServer]) -> None:
+    """SIGKILL while calls are under way: each is answered, and full service comes back."""
+    service, server = fragile
+    wait_until(lambda: _is_full(service))
+    _check_broken_storm(service, server.kill)
+    server.start()
+    publish(make_world(1), server.client(), "g1")
+    wait_until(lambda: _is_full(service))
+
+
+def test_redis_hung_amid_requests_fails_none(fragile: tuple[LiveService, RedisServer]) -> None:
+    """SIGSTOP while calls are under way: each is answered, and full service comes back."""
+    service, server = fragile
+    wait_until(lambda: _is_full(service))
+    try:
+        _check_broken_storm(service, server.hang)
     finally:
         server.resume()
     wait_until(lambda: _is_full(service))
