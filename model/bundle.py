@@ -221,6 +221,9 @@ def _check_manifest(manifest: Manifest) -> None:
         raise BrokenBundle(f"{MANIFEST}: names no files")
     for name in files:
         safe_name(name)
+    for part, digest in asdict(manifest.parts).items():
+        if not isinstance(digest, str):
+            raise BrokenBundle(f"{MANIFEST}: parts.{part} {digest!r}, expected a digest as text")
     _check_tolerances(manifest.tolerances)
 
 

@@ -190,6 +190,17 @@ def test_infinite_record_is_never_used(
     assert live.load(1, "g1").status_code == 200
 
 
+def test_key_of_another_type_counts_as_a_missing_record(
+    live: LiveService, redis_server: RedisServer
+) -> None:
+    """What a foreign writer left under a user's key costs the record, not the answer."""
+    key = user_key("g1", "listed")
+    redis_server.client().rpush(key, "x")
+    answer = live.score("listed", [ITEMS[0]])
+    redis_server.client().delete(key)
+    assert (answer["user"]["status"], answer["degraded"]) == ("unknown", ["user_unknown"])
+
+
 def test_record_beyond_the_graphs_is_left_out(
     live: LiveService, home: Path, redis_server: RedisServer
 ) -> None:

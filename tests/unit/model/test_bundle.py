@@ -206,6 +206,10 @@ BROKEN: dict[str, tuple[Harm, str]] = {
         edit_manifest(feature_contract="0" * 64),
         "feature_contract does not follow from its parts",
     ),
+    "digest of the schema is a number": (
+        edit_manifest(parts={"schema": 3, "encoder": "e", "codebooks": "c", "spec": "s"}),
+        "manifest.json: parts.schema 3, expected a digest as text",
+    ),
     "another schema": (
         other_schema,
         "record schema 0, this build speaks",
