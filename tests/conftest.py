@@ -8,10 +8,6 @@ from hypothesis import settings
 
 from tests import programs
 
-# A shared machine may stall any example: slowness is measured elsewhere, not by deadlines.
-settings.register_profile("choirrec", deadline=None)
-settings.load_profile("choirrec")
-
 MISSING = "needs the system program "
 
 # Time is pytest-timeout's matter: on a busy machine a slow example is not a wrong one. The final
