@@ -175,14 +175,14 @@ def group_arrays(
 
 
 def prefix_codes(spec: FeatureSpec, prefix: tuple[int, ...]) -> Ids:
-    """int64 ``[M]``: the prefix's codes, then k at every deeper level (model-spec row 21)."""
+    """int64 ``[M]``: the prefix's codes, then k at every deeper level (docs/groups.md)."""
     codes = np.full(spec.levels, spec.codes_per_level, np.int64)
     codes[: len(prefix)] = prefix
     return codes
 
 
 def activity_features(spec: FeatureSpec, record: UserRecord) -> Floats:
-    """The reliability network's inputs, float32 ``[5]`` (model-spec row 30)."""
+    """The reliability network's inputs, float32 ``[5]`` (docs/model.md)."""
     fields = len(record.attributes) + len(record.continuous)
     present = np.count_nonzero(record.attributes) + np.isfinite(record.continuous).sum()
     return np.array(
@@ -198,7 +198,7 @@ def activity_features(spec: FeatureSpec, record: UserRecord) -> Floats:
 
 
 def standardise(spec: FeatureSpec, values_RF: Floats) -> Floats:
-    """Standardise continuous fields and append their missing flags (model-spec row 25).
+    """Standardise continuous fields and append their missing flags (docs/model.md).
 
     Args:
         spec: the feature spec.

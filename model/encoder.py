@@ -21,9 +21,9 @@ SECTION_WEIGHTS = {
     "philosophy": 0.5,
 }
 """Attributes lead because they are stable; the longer windows hold more evidence than the recent
-one; queries are many and noisy (benchmarks section 1 weighs its five sections alike). A language
-model's three sections weigh as much together as the template's four without attributes, and the
-one nearest to what was bought leads."""
+one; queries are many and noisy (docs/groups.md). A language model's three
+sections weigh as much together as the template's four without attributes, and the one nearest to
+what was bought leads."""
 
 _JSON = "encoder.json"
 _MEANS = "section_means.npy"
@@ -69,7 +69,7 @@ class EncoderBlock:
     projection: NDArray[np.float32] | None = None
     """``[D, W]``: behaviour alignment of the sum, None = identity."""
     normalise: bool = True
-    """Whether user vectors are brought to unit length (model-spec row 54)."""
+    """Whether user vectors are brought to unit length (docs/groups.md)."""
     profile_writer: str = "template"
     """Who wrote the profiles: "template", or a language model with prompt and sampling."""
 
@@ -115,7 +115,7 @@ class EncoderBlock:
         Raises:
             ValueError: when the shapes do not fit the block.
 
-        Source: section 4.2.2 (1); benchmarks section 5.
+        Source: section 4.2.2 (1).
         """
         expected = (len(present), *self.section_means.shape)
         if section_vectors.shape != expected or present.shape != expected[:2]:

@@ -15,7 +15,7 @@ THETA_ACT_PERCENTILE = 60
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Constants of the losses; the defaults are model-spec 3.9's."""
+    """Constants of the losses; the defaults are docs/model.md's."""
 
     theta_act: int = MIN_THETA_ACT
     """Purchases from which a user's own channel may teach (``activity_threshold``)."""
@@ -44,7 +44,7 @@ class LossConfig:
 
 
 def activity_threshold(purchases: NDArray[np.int64]) -> int:
-    """theta_act: the 60th percentile over training rows, 3 at least (model-spec row 37).
+    """theta_act: the 60th percentile over training rows, 3 at least (docs/model.md).
 
     Args:
         purchases: int64 ``[N]``: the user's purchases as of each training row.
@@ -105,7 +105,7 @@ def distillation(
 ) -> Tensor:
     """Gated distillation from the individual to the group channel (eq. 9).
 
-    The teacher is detached: a student must not drag its teacher (model-spec row 41).
+    The teacher is detached: a student must not drag its teacher (docs/model.md).
 
     Args:
         individual_logit: float32 ``[R, C]``, the teacher.

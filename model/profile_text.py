@@ -75,7 +75,7 @@ def render(facts: UserFacts) -> Profile:
     Returns:
         The profile. Equal facts give equal texts, whatever the order of the counts.
 
-    Source: section 4.2.1; caps from model-spec row 59.
+    Source: section 4.2.1.
     """
     return Profile(
         attributes=_attributes_text(facts.attributes),

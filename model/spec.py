@@ -47,7 +47,7 @@ def item_key(item_id: str) -> int:
 
 
 def age_buckets(ages_s: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bucket ages on a log2 scale of days (model-spec row 20).
+    """Bucket ages on a log2 scale of days (docs/model.md).
 
     Args:
         ages_s: ages in seconds, any shape; negative ages count as 0.
@@ -105,7 +105,7 @@ class FeatureSpec:
     user_rows: int
     """Rows of the hashed user table."""
     min_user_rows: int
-    """A user-table row with fewer training rows than this maps to OOV (design section 4)."""
+    """A user-table row with fewer training rows than this maps to OOV (docs/architecture.md)."""
     history_len: int
     """Most recent purchases kept per user (L_u)."""
     group_len: int
@@ -115,7 +115,7 @@ class FeatureSpec:
     codes_per_level: int
     """Codes per level (k); code k itself means "no group"."""
     n_min: int
-    """Members a prefix group needs for a prior of its own (model-spec row 21)."""
+    """Members a prefix group needs for a prior of its own (docs/groups.md)."""
     activity_window_days: int
     """Days over which activity is counted."""
     low_activity_purchases: int
@@ -177,7 +177,7 @@ def sha256_text(text: str) -> str:
 
 
 def feature_contract(schema: str, encoder: str, codebooks: str, spec: str) -> str:
-    """The feature contract that a bundle and a generation must share (design section 6).
+    """The feature contract that a bundle and a generation must share (docs/architecture.md).
 
     Args:
         schema: digest of the record schema.

@@ -70,7 +70,7 @@ def assign_all(
     Raises:
         ValueError: when the vectors are not finite float32 ``[N, D]``, or no user has a group.
 
-    Source: eq. 2-3; model-spec 4.3.
+    Source: eq. 2-3; docs/groups.md.
     """
     shape = (vectors.shape[0], codebooks.levels)
     energy = np.zeros(codebooks.levels + 1)

@@ -125,7 +125,7 @@ def evaluate(logit: Floats, split: Split, alpha_fusion: Floats | None = None) ->
 
 
 def gauc_low(logit: Floats, split: Split) -> float:
-    """GAUC of low-activity users: the one metric that selects (benchmarks section 0).
+    """GAUC of low-activity users: the one metric that selects (docs/evaluation.md).
 
     Args:
         logit: ``[N]``.

@@ -30,7 +30,7 @@ from offline.parity import GraphRunner, Parity, check_parity, network_logits
 from offline.reference import reference_sketch
 
 TOLERANCE = 1e-5
-"""Largest |difference| / max(1, |logit|) on the CPU (design section 4)."""
+"""Largest |difference| / max(1, |logit|) on the CPU (docs/architecture.md)."""
 
 
 class ExportError(RuntimeError):

@@ -31,7 +31,7 @@ def codes_per_level(users: int, levels: int) -> int:
     Returns:
         k in ``[4, 256]``.
 
-    Source: model-spec 4.4.
+    Source: docs/groups.md.
     """
     # The small addend keeps exact roots exact: 1000 ** (1 / 3) is 9.999...
     root = (users / USERS_PER_GROUP) ** (1 / levels)

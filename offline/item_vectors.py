@@ -18,7 +18,7 @@ def purchase_svd(
     width: int,
     seed: int,
 ) -> NDArray[np.float32]:
-    """Factorise the user-item purchase counts (benchmarks section 5).
+    """Factorise the user-item purchase counts (docs/model.md).
 
     Counts are damped by ``log1p`` and weighted by inverse document frequency, so that what
     everybody buys does not fill every direction.

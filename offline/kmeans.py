@@ -39,7 +39,7 @@ def kmeans(
     Returns:
         float32 ``[k, D]``: every centroid has a point, unless there are fewer distinct points.
 
-    Source: eq. 2; model-spec 4.3.
+    Source: eq. 2; docs/groups.md.
     """
     random = np.random.default_rng(seed)
     size = min(len(points), max(codes * SEEDING_POINTS, MIN_POINTS))
@@ -160,7 +160,7 @@ def repair_empty(
     Returns:
         float32 ``[k, D]``: every centroid has a point, unless there are fewer distinct points.
 
-    Source: model-spec row 53.
+    Source: docs/groups.md.
     """
     centroids = centroids.copy()
     for _ in range(len(centroids)):

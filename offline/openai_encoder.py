@@ -16,7 +16,7 @@ from offline.retry import RetryPolicy, retried
 
 PATH = "/embeddings"
 WIDTH = 512
-"""Leading dimensions kept (paper, section 5.1; model-spec row 56)."""
+"""Leading dimensions kept (paper, section 5.1)."""
 INSTRUCTION = (
     "Instruct: Represent what this shopper is like, so that shoppers of similar needs and tastes"
     " lie close together.\nQuery: "
@@ -186,7 +186,7 @@ class OpenAIEncoder:
         return np.stack(vectors)
 
     def _kept(self, native: Floats) -> Floats:
-        """The leading dimensions, brought to unit length again (model-spec row 54)."""
+        """The leading dimensions, brought to unit length again (docs/groups.md)."""
         kept = native[:, : self.width]
         norms = np.sqrt(np.sum(kept * kept, axis=1, keepdims=True))
         if not (np.isfinite(norms).all() and norms.all()):

@@ -17,10 +17,10 @@ class Preset:
     group_len: int
     levels: int = 3
     codes_per_level: int | None = None
-    """None: the sizing rule of model-spec 4.4."""
+    """None: the sizing rule of docs/groups.md."""
     n_min: int = 50
     auxiliary: bool = True
-    """True: the preset ``identified`` of the losses; False: ``literal`` (model-spec row 46)."""
+    """True: the preset ``identified`` of the losses; False: ``literal`` (docs/model.md)."""
 
     @property
     def losses(self) -> str:
@@ -48,4 +48,4 @@ PRESETS = {
         group_len=50,
     ),
 }
-"""``spec`` has the sizes of model-spec 3.9; ``demo`` about half of every width."""
+"""``spec`` has the sizes of docs/model.md; ``demo`` about half of every width."""

@@ -59,8 +59,7 @@ def write_priors(
     Args:
         engine: runs the expressions.
         sources: the canonical tables.
-        members: the groups; all members count, whoever asks for the prior later (model-spec
-            row 22).
+        members: the groups; all members count, whoever asks for the prior later (docs/groups.md).
         cut: only purchases strictly before it, and not before ``history_start``, count.
         group_len: items per sequence at most (L_g).
         path: the file; it appears whole or not at all. Equal inputs give equal bytes. Columns:
@@ -74,7 +73,7 @@ def write_priors(
         ValueError: when an attribute is called like a column of the result.
         EngineError: when an expression fails on the rows it meets.
 
-    Source: section 4.3.2 and 4.3.3; model-spec rows 17 to 23.
+    Source: section 4.3.2 and 4.3.3; docs/groups.md.
     """
     schema = prior_schema(sources)
     memberships = engine.materialise(_memberships(members))
@@ -126,7 +125,7 @@ def prefix_depths(codes: NDArray[np.int32], n_min: int, no_group: int) -> NDArra
     Returns:
         int64 ``[N]``: the deepest prefix with at least ``n_min`` members, 0 = global.
 
-    Source: model-spec row 21.
+    Source: docs/groups.md.
     """
     depths = np.zeros(len(codes), dtype=np.int64)
     grouped = codes[:, 0] != no_group

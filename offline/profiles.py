@@ -104,7 +104,7 @@ def build_profiles(
     Raises:
         WriterFailed: when the writer cannot go on.
 
-    Source: section 4.2.1; windows from model-spec row 58.
+    Source: section 4.2.1.
     """
     chosen = writer or TemplateWriter()
     names = ("user_id", *sources.discrete, *sources.continuous)

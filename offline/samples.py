@@ -170,7 +170,7 @@ def check_point_in_time(record: UserRecord, moment_s: int, cut_s: int) -> None:
 def segments(
     histories: Histories, start_s: int, users_with_rows: Ints
 ) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
-    """Evaluation segments as of a period's start (benchmarks section 2).
+    """Evaluation segments as of a period's start (docs/evaluation.md).
 
     Args:
         histories: the event logs.

@@ -26,7 +26,7 @@ def evaluate_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Mapping[str, Any
     Returns:
         Per model the mean of each figure over seeds, its standard deviation and every seed's
         metrics; and ChoirRec minus DIN with its interval over users (paired, mean logits over
-        seeds), which is no claim: benchmarks section 0 asks for controls beside one.
+        seeds), which is no claim: docs/evaluation.md asks for controls beside one.
     """
     metrics = {name: [pipeline.metrics(name, seed) for seed in seeds] for name in MODELS}
     schema = pipeline.tables().schema

@@ -22,7 +22,7 @@ def soft_gauc(score: Floats, probability: Floats, user: Ints) -> float:
         The users' AUCs weighed by their rows; users without a pair are left out. NaN when
         nobody has one.
 
-    Source: benchmarks, section 0.
+    Source: docs/simulator.md.
     """
     auc, rows = soft_aucs(score, probability, user)
     known = np.isfinite(auc)

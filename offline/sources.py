@@ -17,7 +17,7 @@ def complete_journey(window: str = "design", households: int | None = None) -> D
     """The public household panel.
 
     Args:
-        window: "design" or "replication" (benchmarks section 2).
+        window: "design" or "replication" (docs/evaluation.md).
         households: keep that many households; None keeps all.
     """
     return Dataset(

@@ -27,7 +27,7 @@ Validate = Callable[[NDArray[np.float32], Split], float]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained; the same for every model (model-spec 1.4)."""
+    """How a model is trained; the same for every model (docs/model.md)."""
 
     epochs: int = 1
     """Passes over the training rows, each in an order of its own."""
@@ -132,7 +132,7 @@ def train(
         validation: rows that choose the epoch; without them, or where the score is NaN, the last
             epoch is kept.
         validate: the score of (logits ``[N]``, split), higher is better: GAUC of low-activity
-            users everywhere (benchmarks section 0). Needed with ``validation``.
+            users everywhere (docs/evaluation.md). Needed with ``validation``.
 
     Returns:
         What was done.
@@ -241,7 +241,7 @@ class _Run:
         self.state.epoch_step += 1
 
     def _rate(self) -> float:
-        """Learning rate of the current step: warm-up times linear decay (model-spec 1.4)."""
+        """Learning rate of the current step: warm-up times linear decay (docs/model.md)."""
         config, step = self.config, self.state.step
         done = min(1.0, step / max(self.total_steps - 1, 1))
         line = config.rate_start + (config.rate_end - config.rate_start) * done

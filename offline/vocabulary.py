@@ -20,13 +20,13 @@ from offline.histories import item_keys
 MIN_VALUE_ITEMS = 3
 """An item field's value on fewer items has no code of its own: too rare to learn."""
 MIN_USER_ROWS = 3
-"""Training rows below which a user is out of vocabulary (design section 4)."""
+"""Training rows below which a user is out of vocabulary (docs/architecture.md)."""
 LOW_ACTIVITY_SHARE = 0.55
 """Share of users that the paper calls low-activity."""
 MAX_USER_ROWS = 2**22
 ACTIVITY_WINDOW_DAYS = 28
 TOP_CATEGORIES = 20
-"""K of section 4.3.3 (model-spec row 17)."""
+"""K of section 4.3.3."""
 ITEMS_PER_CATEGORY = 3
 """Most bought items of each top category that a group's sequence may hold."""
 

@@ -10,7 +10,7 @@ from model.spec import FeatureSpec
 
 
 class Din(ConversionModel):
-    """Deep Interest Network on the shared tables and tokens (model-spec 2.3)."""
+    """Deep Interest Network on the shared tables and tokens (docs/model.md)."""
 
     def __init__(
         self, spec: FeatureSpec, config: NetworkConfig, lookups: Lookups, seed: int

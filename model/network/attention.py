@@ -12,7 +12,7 @@ MASKED = -1e9
 
 
 class TargetAttention(nn.Module):
-    """DIN's attention unit over [q; k; q-k; q*k], with a masked softmax (model-spec 2.3).
+    """DIN's attention unit over [q; k; q-k; q*k], with a masked softmax (docs/model.md).
 
     Its first layer also reads the dot product of each field of q and k.
     """

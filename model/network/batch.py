@@ -88,7 +88,7 @@ class Batch:
 
         Returns:
             A batch in which those users have the out-of-vocabulary row, no attribute, no history
-            and no activity (design section 4).
+            and no activity (docs/architecture.md).
         """
         unknown = torch.from_numpy(unknown_R)
         column = unknown[:, None]

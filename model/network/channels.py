@@ -121,7 +121,7 @@ class GroupChannel(nn.Module):
         """Score candidates by the group prior.
 
         The injection reads the mid layer detached: the individual channel's loss never shapes
-        the group channel (model-spec row 10).
+        the group channel (docs/model.md).
 
         Args:
             group_codes: float32 ``[R, M, d_e]`` base embeddings (eq. 4).

@@ -130,7 +130,7 @@ class ChoirRec(ConversionModel):
     def _diagnostics(
         self, channels: Channels, alpha_distill: Tensor, batch: Batch
     ) -> Mapping[str, Tensor]:
-        """What tells a working distillation from a dead one (model-spec 3.10)."""
+        """What tells a working distillation from a dead one (docs/model.md)."""
         config, mask = self.losses, batch.candidate_mask
         gate = qualification(
             channels.individual_logit, batch.purchases, config.theta_act, config.theta_conf

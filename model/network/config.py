@@ -7,7 +7,7 @@ from model.spec import ACTIVITY_FEATURES, FeatureSpec
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of every model; the defaults are model-spec 3.9's."""
+    """Sizes of every model; the defaults are docs/model.md's."""
 
     user_dim: int = 32
     """Width of a user row."""
@@ -41,7 +41,7 @@ class NetworkConfig:
 
     @classmethod
     def spec(cls) -> "NetworkConfig":
-        """The sizes of model-spec 3.9."""
+        """The sizes of docs/model.md."""
         return cls()
 
     @classmethod

@@ -52,7 +52,7 @@ class ConversionModel(nn.Module, ABC):
         return {}
 
     def dense_parameters(self) -> int:
-        """Number of trained values outside embedding tables (model-spec 1.6)."""
+        """Number of trained values outside embedding tables (docs/model.md)."""
         tables = {
             id(module.weight) for module in self.modules() if isinstance(module, nn.Embedding)
         }

@@ -87,7 +87,7 @@ class MatchingLinear(SplitLinear):
 
     Beside its own weights, the last part's columns of one field share a weight that starts at
     zero: the layer sees each field's dot product. That is nothing a plain layer could not express,
-    but one shared weight learns it in hundreds of steps (benchmarks section 5), and folded into
+    but one shared weight learns it in hundreds of steps (docs/model.md), and folded into
     the plain weight it costs nothing to serve.
     """
 
@@ -113,7 +113,7 @@ class MatchingLinear(SplitLinear):
 
 
 def initialise(model: nn.Module, seed: int) -> None:
-    """Set every parameter from the seed and its own name (model-spec 1.3).
+    """Set every parameter from the seed and its own name (docs/model.md).
 
     A parameter's values do not depend on which other parameters exist, so two models of one seed
     start with byte-equal values wherever their parameters share name and shape.

@@ -70,7 +70,7 @@ def exposures(engine: Engine, panel: Panel, households: ibis.Table) -> Iterator[
 
     Yields:
         Per week a table of household_id, basket_id, product_id (int64), time (ms) and label
-        (int8), in no order to rely on. Source: benchmarks section 2.
+        (int8), in no order to rely on. Source: docs/evaluation.md.
     """
     weeks = range(panel.window.train, panel.window.end)
     for week in track(weeks, "exposures by week", total=len(weeks)):

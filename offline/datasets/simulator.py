@@ -37,7 +37,7 @@ def build(out: Path, world: int, users: int, null: bool = False) -> CanonicalTab
     Raises:
         ConfigError: when an argument is out of bounds or the folder is not empty.
 
-    Source: benchmarks, section 1.
+    Source: docs/simulator.md.
     """
     if world < 1:
         raise ConfigError(f"world is {world}; expected a number from 1")

@@ -57,7 +57,7 @@ def build(folder: Path, out: Path) -> CanonicalTables:
         ConfigError: when the file or a column is absent or of another type, or the log too short.
         InvalidTables: when rows break rules.
 
-    Source: benchmarks, section 3.
+    Source: docs/data.md.
     """
     with connect() as engine:
         try:

@@ -68,7 +68,7 @@ def measure(tables: CanonicalTables) -> Figures:
     Returns:
         The figures.
 
-    Source: benchmarks, section 1 ("committed bands").
+    Source: docs/simulator.md.
     """
     world = open_world(tables)
     segments = pq.read_table(tables.folder / TRUTH / "segments.parquet")

@@ -45,7 +45,7 @@ def calibrate_activity(constants: Constants) -> Activity:
     Returns:
         The activity; it depends on no world.
 
-    Source: benchmarks, section 1 ("by bisection").
+    Source: docs/simulator.md.
     """
     normal = NormalDist()
     z = np.array([normal.inv_cdf((i + 0.5) / GRID) for i in range(GRID)])

@@ -32,6 +32,6 @@ def stream(seed: int, part: Stream, block: int = 0) -> np.random.Generator:
         A generator that depends on these three numbers alone, so that blocks can be made anywhere
         and in any order.
 
-    Source: benchmarks, section 1.
+    Source: docs/simulator.md.
     """
     return np.random.Generator(np.random.SFC64([seed, int(part), block]))

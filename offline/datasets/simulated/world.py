@@ -66,7 +66,7 @@ def make_world(seed: int, items: int, null: bool) -> World:
     Returns:
         The world.
 
-    Source: benchmarks, section 1.
+    Source: docs/simulator.md.
     """
     activity = calibrate_activity(CONSTANTS)
     leaves = Leaves.draw(seed, CONSTANTS)
