@@ -14,14 +14,24 @@ from model.bundle import open_bundle
 from model.records import encode_record
 from model.repository import Repository
 from model.spec import hour_and_weekday
+from offline.artefacts import Store
 from offline.cuts import Cuts
 from offline.distillation import mean_alpha_distill
 from offline.pipeline import Pipeline, clicks_of, periods
 from offline.release import Records, cut_records, publish_records, release, snapshot
 from offline.samples import Samples
+from offline.training import Epoch, TrainResult
 from offline.triton import stands
 from tests.fixtures.redis import RedisServer, running_redis
-from tests.fixtures.tiny_log import SEED, TEST_DAY, TinyRelease, building, day_s, shared_folder
+from tests.fixtures.tiny_log import (
+    SEED,
+    TEST_DAY,
+    TINY_PRESET,
+    TinyRelease,
+    building,
+    day_s,
+    shared_folder,
+)
 from tests.fixtures.tiny_log import tiny_release as make_release
 
 pytestmark = pytest.mark.slow
@@ -89,6 +99,24 @@ def test_the_bundle_says_where_it_comes_from(tiny: TinyRelease) -> None:
         "training": tiny.pipeline.trained("choirrec", SEED).digest,
     }
     assert tiny.release.manifest.metrics == tiny.pipeline.metrics("choirrec", SEED)
+
+
+def test_a_training_that_does_not_distil_says_so(
+    tiny: TinyRelease,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A distillation that has switched itself off is told once, when training ends."""
+    epoch = Epoch(loss=0.5, validation=0.6, diagnostics={"alpha_distill_qualified": 0.002})
+    result = TrainResult(steps=1, best_epoch=0, epochs=(epoch,), rows_per_s=1.0)
+    monkeypatch.setattr("offline.pipeline.train", lambda *_: result)
+    store = Store(tmp_path, lambda _: None)
+    pipeline = Pipeline(store, tiny.pipeline.dataset, TINY_PRESET)
+    monkeypatch.setattr(pipeline, "samples", tiny.pipeline.samples)
+    assert pipeline.training("choirrec", SEED)["best_epoch"] == 0
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("choirrec, seed 0: alpha_distill has fallen to 0.002")
 
 
 def test_records_and_bundle_share_the_contract(tiny: TinyRelease) -> None:
