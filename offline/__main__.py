@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from model.repository import Repository
@@ -51,6 +52,9 @@ FAILURES = (
     ValueError,
     ArithmeticError,
 )
+
+
+_EXAMPLE = "2026-03-06T00:00:00"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     _demo_parser(commands.add_parser("demo", help="the whole way on the household panel"))
     _build_parser(commands.add_parser("build", help="a bundle, and records when Redis is named"))
+    _publish_parser(commands.add_parser("publish", help="records as of a moment, without a bundle"))
     _evaluate_parser(commands.add_parser("evaluate", help="every model, several seeds"))
     _simulate_parser(commands.add_parser("simulate", help="canonical tables of a simulated shop"))
     _groups_parser(commands.add_parser("groups", help="whether groups can be trusted"))
@@ -136,6 +141,17 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _moment(text: str) -> datetime:
+    """A moment in UTC, without a zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a time such as {_EXAMPLE}") from error
+    if moment.tzinfo is not None:
+        raise argparse.ArgumentTypeError(f"{text!r} has a zone, expected UTC without one")
+    return moment
+
+
 def _demo_parser(parser: argparse.ArgumentParser) -> None:
     _add_root(parser)
     parser.set_defaults(run=_demo)
@@ -149,6 +165,16 @@ def _build_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redis-url", help="publish the records there; default: do not publish")
     parser.add_argument("--keep", type=_count, default=2, help="complete generations that stay")
     parser.set_defaults(run=_build)
+
+
+def _publish_parser(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser, "spec")
+    parser.add_argument("--redis-url", required=True, help="publish the records there")
+    parser.add_argument(
+        "--cut", type=_moment, help="only events before it count (ISO, UTC); default: as build"
+    )
+    parser.add_argument("--keep", type=_count, default=2, help="complete generations that stay")
+    parser.set_defaults(run=_publish)
 
 
 def _evaluate_parser(parser: argparse.ArgumentParser) -> None:
@@ -210,7 +236,17 @@ def _pipeline(chosen: argparse.Namespace) -> Pipeline:
     return Pipeline(store, dataset, preset, writer, encoder)
 
 
+def _publish(chosen: argparse.Namespace) -> None:
+    complete_generations(RedisClient(chosen.redis_url))  # before the work, not after it
+    pipeline = _pipeline(chosen)
+    records = cut_records(pipeline, pipeline.serving_cut(chosen.cut))
+    published = publish_records(records, chosen.redis_url, chosen.keep)
+    print(f"generation {published.generation.name}: {published.records} records written")
+
+
 def _build(chosen: argparse.Namespace) -> None:
+    if chosen.redis_url:
+        complete_generations(RedisClient(chosen.redis_url))  # before the work, not after it
     pipeline = _pipeline(chosen)
     records = cut_records(pipeline, pipeline.serving_cut())
     repository = Repository(chosen.repository or str(chosen.root / "repository"))

@@ -26,6 +26,7 @@ from offline.generations import GroupSide
 from offline.histories import Histories, Ints, item_keys, positions, seconds
 from offline.models import build_model, load_state, save_state
 from offline.presets import Preset
+from offline.rules import ConfigError
 from offline.samples import Clicks, Period, Samples, build_split, item_vectors
 from offline.training import train
 from offline.vocabulary import (
@@ -83,9 +84,23 @@ class Pipeline:
         """The generation that training and evaluation read: cut where training starts."""
         return self._cut(self.tables().schema.split.train_start)
 
-    def serving_cut(self) -> Cut:
-        """The generation to publish: cut where the test starts, by the frozen codebooks."""
-        return self._cut(self.tables().schema.split.test_start, self.training_cut())
+    def serving_cut(self, moment: datetime | None = None) -> Cut:
+        """A generation to publish, by the frozen encoder block and codebooks.
+
+        Args:
+            moment: the cut, UTC without a zone; None: where the test starts.
+
+        Raises:
+            ConfigError: when the cut is before training or after the log's end.
+        """
+        split = self.tables().schema.split
+        cut = moment or split.test_start
+        if not split.train_start <= cut <= split.test_end:
+            raise ConfigError(
+                f"cut {cut.isoformat()}: expected {split.train_start.isoformat()} (where training "
+                f"starts) to {split.test_end.isoformat()} (where the log ends), in UTC"
+            )
+        return self._cut(cut, self.training_cut())
 
     def samples(self) -> Artefact:
         """Point-in-time samples of all three splits."""

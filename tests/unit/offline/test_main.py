@@ -12,11 +12,15 @@ import pytest
 import offline.__main__
 from model.generation import Generation
 from offline.__main__ import main
+from offline.artefacts import Store
 from offline.embedded_redis import EmbeddedRedis, embedded_redis
 from offline.engine import EngineError
+from offline.events import CanonicalTables
 from offline.pipeline import Pipeline
-from offline.publish import publish
+from offline.presets import PRESETS
+from offline.publish import complete_generations, publish
 from offline.redis_client import RedisClient
+from offline.sources import own_files
 from tests.fixtures.tiny_log import write_log
 from tests.records import WRITTEN_AT_S, group_record, user_record
 
@@ -196,6 +200,32 @@ def test_an_interruption_ends_with_130(
     assert not files(tmp_path / "results")
 
 
+def test_records_of_another_moment_are_published_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``publish --cut`` writes another generation of one contract, and trains nothing."""
+    mapping = write_log(tmp_path / "log")
+    root = tmp_path / "var"
+    arguments = ["publish", "--root", str(root), "--mapping", str(mapping), "--preset", "demo"]
+    cut = CanonicalTables.open(
+        Pipeline(Store(root / "artefacts"), own_files(mapping), PRESETS["demo"]).events().folder
+    ).schema.split.validation_start
+    with embedded_redis(tmp_path / "redis") as server:
+        here = [*arguments, "--redis-url", server.url]
+        assert main(here) == 0
+        assert main([*here, "--cut", cut.isoformat()]) == 0
+        first, second = complete_generations(RedisClient(server.url))
+        assert main([*here, "--cut", "1999-01-01T00:00:00"]) == 2
+    assert first.feature_contract == second.feature_contract
+    assert second.as_of_s < first.as_of_s
+    assert not (root / "artefacts" / "training").exists()
+    assert "where training starts" in capsys.readouterr().err
+    assert main([*arguments, "--redis-url", NOWHERE]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main([*here, "--cut", "soon"])
+
+
+@pytest.mark.slow
 def test_evaluate_writes_the_named_figures(tmp_path: Path) -> None:
     """``evaluate --seeds 1`` on a log of one's own ends in a file of the figures by name."""
     mapping = write_log(tmp_path / "log")
