@@ -29,7 +29,7 @@ class EngineError(Exception):
 
 
 def _strlen(text: str) -> int:
-    raise NotImplementedError(f"runs inside the engine alone, not on {text!r}")
+    raise TypeError(f"runs inside the engine alone, not on {text!r}")
 
 
 _engine_strlen = ibis.udf.scalar.builtin(_strlen, name="strlen")
