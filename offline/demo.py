@@ -18,7 +18,6 @@ from offline.local_service import LocalService, local_service
 from offline.pipeline import Pipeline, periods
 from offline.presets import PRESETS
 from offline.release import MODEL, Records, cut_records, publish_records, release
-from offline.samples import Samples
 from offline.sources import complete_journey
 
 SEED = 0
@@ -101,7 +100,7 @@ def _print_metrics(pipeline: Pipeline) -> None:
 
 def choose_examples(pipeline: Pipeline) -> tuple[Example, Example]:
     """The first fitting test request of a low-activity and of a high-activity user."""
-    samples = Samples.load(pipeline.samples().folder)
+    samples = pipeline.load_samples()
     split = samples.test
     tables = pipeline.tables()
     period = periods(tables.schema.split)[2]
@@ -163,7 +162,7 @@ def _call(example: Example) -> Mapping[str, Any]:
 
 def _write_load(path: Path, url: str, records: Records, pipeline: Pipeline) -> None:
     """What a load test needs to know, for loadtests/locustfile.py."""
-    spec = Samples.load(pipeline.samples().folder).spec
+    spec = pipeline.load_samples().spec
     users = [
         {"user_id": r.user_id, "activity_level": spec.activity_level(r.window_purchases)}
         for r in records.users

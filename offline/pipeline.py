@@ -119,6 +119,10 @@ class Pipeline:
             inputs=(self.events(), cut.groups, cut.priors),
         )
 
+    def load_samples(self) -> Samples:
+        """The samples, mapped."""
+        return Samples.load(self.samples().folder)
+
     def trained(self, name: str, seed: int) -> Artefact:
         """A trained model: ``state.npz`` and ``training.json``."""
         samples = self.samples()
@@ -136,7 +140,7 @@ class Pipeline:
         samples, trained = self.samples(), self.trained(name, seed)
 
         def build(out: Path) -> None:
-            split = Samples.load(samples.folder).test
+            split = self.load_samples().test
             prediction = predict(self.model(name, seed), split)
             metrics = evaluate(prediction.logit, split, prediction.alpha_fusion)
             np.save(out / "logit.npy", prediction.logit)
@@ -159,14 +163,14 @@ class Pipeline:
 
     def model(self, name: str, seed: int) -> ConversionModel:
         """A trained model, loaded."""
-        samples = Samples.load(self.samples().folder)
+        samples = self.load_samples()
         model = build_model(name, samples, self.preset, seed)
         load_state(model, self.trained(name, seed).folder / "state.npz")
         return model
 
     def histories(self) -> Histories:
         """What was known of every user when."""
-        return open_histories(self.tables(), Samples.load(self.samples().folder).spec)
+        return open_histories(self.tables(), self.load_samples().spec)
 
     def _cut(self, moment: datetime, fitted: Cut | None = None) -> Cut:
         cuts = Cuts(self.store, self.events(), self.preset, self.writer, self.encoder)

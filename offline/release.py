@@ -28,7 +28,6 @@ from offline.pipeline import Pipeline
 from offline.progress import track
 from offline.publish import Published, publish
 from offline.redis_client import RedisClient
-from offline.samples import Samples
 from offline.triton import stands, write_triton
 
 MODEL = "choirrec"
@@ -63,7 +62,7 @@ class Release:
 
 def cut_records(pipeline: Pipeline, cut: Cut) -> Records:
     """Every user's and every group's record as of a cut."""
-    spec = Samples.load(pipeline.samples().folder).spec
+    spec = pipeline.load_samples().spec
     side = GroupSide.load(cut.files(), spec)
     histories = pipeline.histories()
     users = [
@@ -142,7 +141,7 @@ def _release_digest(trained: str, records: Records) -> str:
 def _ingredients(
     pipeline: Pipeline, records: Records, seed: int, lineage: Mapping[str, Any]
 ) -> Ingredients:
-    samples = Samples.load(pipeline.samples().folder)
+    samples = pipeline.load_samples()
     cut = pipeline.training_cut()
     model = cast(ChoirRec, pipeline.model(MODEL, seed))
     schema = pipeline.tables().schema

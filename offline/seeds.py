@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from offline.evaluation import gauc_difference, user_aucs
 from offline.models import MODELS
 from offline.pipeline import Pipeline
-from offline.samples import Samples
 
 FIGURES = ("auc_low", "auc_overall", "gauc_low", "gauc_overall", "gauc_levels")
 
@@ -30,7 +29,7 @@ def evaluate_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Mapping[str, Any
     """
     metrics = {name: [pipeline.metrics(name, seed) for seed in seeds] for name in MODELS}
     schema = pipeline.tables().schema
-    split = Samples.load(pipeline.samples().folder).test
+    split = pipeline.load_samples().test
     return {
         "dataset": schema.name,
         "event": schema.event,
@@ -71,7 +70,7 @@ def _plain(value: Any) -> Any:
 def _difference(
     pipeline: Pipeline, seeds: Sequence[int], rows: NDArray[np.bool_]
 ) -> Mapping[str, float | None]:
-    split = Samples.load(pipeline.samples().folder).test
+    split = pipeline.load_samples().test
     aucs = {}
     for name in MODELS:
         logits = [np.load(pipeline.evaluated(name, seed).folder / "logit.npy") for seed in seeds]
