@@ -34,16 +34,17 @@ class Tower(nn.Module):
         """First hidden layer, after its ReLU.
 
         Args:
-            own: the channel's own inputs, float32 ``[R, width]`` each.
+            own: the channel's own inputs, float32 ``[R, width]`` each, or ``[R, C, width]`` where
+                the candidate decides them too.
             candidates_RCD: float32 ``[R, C, D]``.
             pooled_RCD: float32 ``[R, C, D]``: the sequence, pooled for each candidate.
 
         Returns:
             float32 ``[R, C, H1]``.
         """
-        requests = [part.unsqueeze(1) for part in own]
+        parts = [part.unsqueeze(1) if part.dim() == 2 else part for part in own]
         product = pooled_RCD * candidates_RCD
-        return F.relu(self.first([*requests, candidates_RCD, pooled_RCD, product]))
+        return F.relu(self.first([*parts, candidates_RCD, pooled_RCD, product]))
 
     def logit(self, mid_RCH: Tensor, injected_RCH: Tensor | None = None) -> Tensor:
         """The rest of the tower.
@@ -143,17 +144,24 @@ class GroupChannel(nn.Module):
 class IndividualChannel(nn.Module):
     """What the user's own features and purchases say about a candidate; without injection, DIN."""
 
-    def __init__(self, widths: Widths, config: NetworkConfig, injected: bool) -> None:
+    def __init__(
+        self,
+        widths: Widths,
+        config: NetworkConfig,
+        injected: bool,
+        further: Sequence[int] = (),
+    ) -> None:
         """Make the channel.
 
         Args:
             widths: widths of the inputs.
             config: the network's sizes.
             injected: whether it takes group knowledge (eq. 6).
+            further: widths of what a baseline's tower reads after the user.
         """
         super().__init__()
         self.attention = TargetAttention(widths.fields, config.attention)
-        self.tower = Tower([widths.user], widths.fields, config.tower)
+        self.tower = Tower([widths.user, *further], widths.fields, config.tower)
         mid, post = config.tower[:2]
         self.injection = Injection(mid, config.injection_hidden, post) if injected else None
 
@@ -164,6 +172,7 @@ class IndividualChannel(nn.Module):
         history_mask: Tensor,
         candidates: Tensor,
         group_injection: Tensor | None = None,
+        further: Sequence[Tensor] = (),
     ) -> Tensor:
         """Score candidates for a user.
 
@@ -173,12 +182,13 @@ class IndividualChannel(nn.Module):
             history_mask: float32 ``[R, L]``.
             candidates: float32 ``[R, C, D]``.
             group_injection: float32 ``[R, C, injection_hidden]``; None without injection.
+            further: float32 ``[R, width]`` or ``[R, C, width]`` each.
 
         Returns:
             ``individual_logit`` float32 ``[R, C]``.
         """
         pooled = self.attention(candidates, history, history_mask)
-        mid = self.tower.mid([user], candidates, pooled)
+        mid = self.tower.mid([user, *further], candidates, pooled)
         if self.injection is None or group_injection is None:
             return self.tower.logit(mid)
         return self.tower.logit(mid, self.injection(mid, group_injection))

@@ -103,7 +103,10 @@ class MatchingLinear(SplitLinear):
         """
         super().__init__(parts, out)
         self.match = nn.Parameter(torch.zeros(out, len(fields)))
-        membership = torch.eye(len(fields)).repeat_interleave(torch.tensor(fields), dim=1)
+        # The size is named so that a model can be made without memory, to count its parameters.
+        membership = torch.eye(len(fields)).repeat_interleave(
+            torch.tensor(fields), dim=1, output_size=sum(fields)
+        )
         self.register_buffer("membership", membership, persistent=False)
 
     def columns(self) -> tuple[Tensor, ...]:
