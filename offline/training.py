@@ -222,8 +222,11 @@ class _Run:
 
     def _step(self, contexts: Rows, unknown: NDArray[np.bool_]) -> None:
         batch = self.rows.context_batch(contexts).with_unknown_users(unknown)
+        progress = min(1.0, self.state.step / self.total_steps)
+        torch.manual_seed(_step_seed(self.config.seed, self.state.step))
+        self.model.at(progress)
         output = self.model(batch)
-        weights = self.model.aux_weights(min(1.0, self.state.step / self.total_steps))
+        weights = self.model.aux_weights(progress)
         prediction = cross_entropy(output.logit, batch.label, batch.candidate_mask)
         loss = total(prediction, output.aux, weights)
         if not torch.isfinite(loss):
@@ -275,6 +278,11 @@ class _Run:
         self.state = _State(**fields)
 
 
+def _step_seed(seed: int, step: int) -> int:
+    """A step's own seed: a resumed run draws in each step what the whole run drew."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
 def _dense_parameters(model: nn.Module) -> list[nn.Parameter]:
     sparse = {
         id(module.weight)
@@ -285,10 +293,11 @@ def _dense_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _parameters(model: nn.Module) -> dict[str, NDArray[np.float32]]:
-    return {name: value.detach().numpy() for name, value in model.named_parameters()}
+    """The parameters, and what else a model keeps (its persistent buffers)."""
+    return {name: value.detach().numpy() for name, value in model.state_dict().items()}
 
 
 def _load(model: nn.Module, parameters: Mapping[str, NDArray[np.float32]]) -> None:
     with torch.no_grad():
-        for name, value in model.named_parameters():
+        for name, value in model.state_dict().items():
             value.copy_(torch.from_numpy(parameters[name]))

@@ -43,6 +43,18 @@ class ConversionModel(nn.Module, ABC):
             The logits, and the further losses that need the batch's labels.
         """
 
+    def at(self, progress: float) -> None:
+        """Be told, before each training step, how far training is; most models need not know.
+
+        Random draws of a step come from torch's own generator, which training seeds by step. What
+        a model changes of itself and must not lose when training is killed stands in parameters
+        or persistent buffers.
+
+        Args:
+            progress: share of the training steps done, in [0, 1].
+        """
+        return
+
     def aux_weights(self, progress: float) -> Mapping[str, float]:
         """Weights of the further losses; a loss without a weight does not count.
 
