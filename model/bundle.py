@@ -18,6 +18,7 @@ from model.grouping import Grouping
 from model.records import schema_digest
 from model.spec import FeatureSpec, feature_contract
 from model.tables import MalformedTables, Tables
+from model.whole_file import whole_file
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -128,19 +129,18 @@ def seal(
     Returns:
         The manifest as written.
     """
-    temporary = folder / f"{MANIFEST}.tmp"
-    temporary.unlink(missing_ok=True)
-    manifest = Manifest(
-        model_version=model_version,
-        feature_contract=parts.contract,
-        parts=parts,
-        files={name: file_digest(folder / name) for name in _files(folder)},
-        lineage=lineage,
-        metrics=metrics,
-    )
-    _check_manifest(manifest)
-    temporary.write_text(manifest.to_json())
-    temporary.replace(folder / MANIFEST)
+    with whole_file(folder / MANIFEST) as unfinished:
+        unfinished.unlink(missing_ok=True)  # what a killed sealing left is no part of the bundle
+        manifest = Manifest(
+            model_version=model_version,
+            feature_contract=parts.contract,
+            parts=parts,
+            files={name: file_digest(folder / name) for name in _files(folder)},
+            lineage=lineage,
+            metrics=metrics,
+        )
+        _check_manifest(manifest)
+        unfinished.write_text(manifest.to_json())
     return manifest
 
 

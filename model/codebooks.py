@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.array_file import read_array, write_array
+
 FILE_NAME = "codebooks.npy"
 CHUNK_ROWS = 2048
 
@@ -159,10 +161,7 @@ class Codebooks:
         Args:
             folder: an existing folder.
         """
-        partial = folder / f"{FILE_NAME}.partial"
-        with partial.open("wb") as file:
-            np.save(file, np.ascontiguousarray(self.centroids, dtype="<f4"), allow_pickle=False)
-        partial.replace(folder / FILE_NAME)
+        write_array(folder / FILE_NAME, self.centroids)
 
     @classmethod
     def load(cls, folder: Path) -> "Codebooks":
@@ -178,7 +177,7 @@ class Codebooks:
             FileNotFoundError: when there is no ``codebooks.npy``.
             ValueError: when the file is no array or no stack of codebooks.
         """
-        return cls(np.load(folder / FILE_NAME, allow_pickle=False))
+        return cls(read_array(folder / FILE_NAME))
 
     def _check(self, vectors: NDArray[np.float32]) -> None:
         if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != self.width:

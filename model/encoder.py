@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model.array_file import read_array, write_array
+from model.whole_file import whole_file
+
 SECTION_WEIGHTS = {
     "attributes": 2.0,
     "recent": 0.5,
@@ -166,13 +169,12 @@ class EncoderBlock:
         Args:
             folder: an existing folder. ``encoder.json`` comes last and vouches for the arrays.
         """
-        _write_array(folder / _MEANS, self.section_means)
+        write_array(folder / _MEANS, self.section_means)
         if self.projection is not None:
-            _write_array(folder / _PROJECTION, self.projection)
+            write_array(folder / _PROJECTION, self.projection)
         document = json.loads(self._settings()) | {"digest": self.digest}
-        partial = folder / f"{_JSON}.partial"
-        partial.write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
-        partial.replace(folder / _JSON)
+        with whole_file(folder / _JSON) as partial:
+            partial.write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "EncoderBlock":
@@ -194,8 +196,8 @@ class EncoderBlock:
             encoder_identity=document["encoder_identity"],
             section_names=tuple(document["section_names"]),
             section_weights=tuple(document["section_weights"]),
-            section_means=_read_array(folder / _MEANS),
-            projection=_read_array(folder / _PROJECTION) if document["projection"] else None,
+            section_means=read_array(folder / _MEANS),
+            projection=read_array(folder / _PROJECTION) if document["projection"] else None,
             normalise=document["normalise"],
             profile_writer=document["profile_writer"],
         )
@@ -221,18 +223,6 @@ def _check_matrix(name: str, array: NDArray[np.float32], rows: int) -> None:
         )
     if not np.isfinite(array).all():
         raise ValueError(f"encoder block: {name} holds values that are not finite")
-
-
-def _write_array(path: Path, array: NDArray[np.float32]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, np.ascontiguousarray(array, dtype="<f4"), allow_pickle=False)
-    partial.replace(path)
-
-
-def _read_array(path: Path) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    return array
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.array_file import read_array, write_array
+
 FILE_NAME = "residual_quantiles.npy"
 QUANTILES = 101
 
@@ -74,10 +76,7 @@ class ResidualReference:
         Args:
             folder: an existing folder.
         """
-        partial = folder / f"{FILE_NAME}.partial"
-        with partial.open("wb") as file:
-            np.save(file, np.ascontiguousarray(self.quantiles, dtype="<f4"), allow_pickle=False)
-        partial.replace(folder / FILE_NAME)
+        write_array(folder / FILE_NAME, self.quantiles)
 
     @classmethod
     def load(cls, folder: Path) -> "ResidualReference":
@@ -93,4 +92,4 @@ class ResidualReference:
             FileNotFoundError: when there is no ``residual_quantiles.npy``.
             ValueError: when the file is no array or no table of percentiles.
         """
-        return cls(np.load(folder / FILE_NAME, allow_pickle=False))
+        return cls(read_array(folder / FILE_NAME))

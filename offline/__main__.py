@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from model.repository import Repository
+from model.whole_file import whole_file
 from offline.artefacts import Store
 from offline.datasets import simulator
 from offline.demo import demonstrate
@@ -261,9 +262,8 @@ def _build(chosen: argparse.Namespace) -> None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     figures = evaluate_seeds(_pipeline(chosen), range(chosen.seeds))
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = chosen.out.with_suffix(".partial")
-    unfinished.write_text(json.dumps(figures, indent=1))
-    unfinished.replace(chosen.out)
+    with whole_file(chosen.out) as partial:
+        partial.write_text(json.dumps(figures, indent=1))
 
 
 def _simulate(chosen: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from model.whole_file import whole_file
+
 Arrays = Mapping[str, NDArray[np.float32]]
 
 PARAMETER = "parameter/"
@@ -91,10 +93,8 @@ def _part(arrays: Arrays, prefix: str) -> Arrays:
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    temporary.replace(path)
 
 
 def _read(path: Path) -> Arrays:

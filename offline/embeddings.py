@@ -10,6 +10,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from model.encoder import SECTION_WEIGHTS, EncoderBlock, TextEncoder
+from model.whole_file import whole_file
 from offline.progress import track
 
 FILE_NAME = "embeddings.npy"
@@ -123,16 +124,15 @@ def _write_vectors(
     vectors: NDArray[np.float32],
     index: NDArray[np.int64],
 ) -> None:
-    partial = folder / f"{FILE_NAME}.partial"
-    shape = (len(index), block.width)
     if len(index) == 0:
         raise ValueError("no profiles to embed; expected one row per user")
-    users = open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
-    for start in range(0, len(index), _USERS_AT_ONCE):
-        texts = index[start : start + _USERS_AT_ONCE]
-        users[start : start + _USERS_AT_ONCE] = block.combine(vectors[texts], texts >= 0)
-    users.flush()
-    partial.replace(folder / FILE_NAME)
+    shape = (len(index), block.width)
+    with whole_file(folder / FILE_NAME) as partial:
+        users = open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+        for start in range(0, len(index), _USERS_AT_ONCE):
+            texts = index[start : start + _USERS_AT_ONCE]
+            users[start : start + _USERS_AT_ONCE] = block.combine(vectors[texts], texts >= 0)
+        users.flush()
 
 
 def _section_names(profiles: pa.Table) -> tuple[str, ...]:

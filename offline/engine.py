@@ -1,6 +1,5 @@
 """The table engine: Ibis expressions, run by DuckDB within a memory limit."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -12,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb import Error as DuckDBError
 from ibis.backends.duckdb import Backend
+
+from model.whole_file import whole_file
+from offline.scratch import scratch_folder
 
 ROW_GROUP_ROWS = 131_072
 CSV_DIALECT: Final = {
@@ -111,13 +113,12 @@ class Engine:
             EngineError: when the expression fails on the rows it meets.
         """
         ordered = expression.select(*schema.names).order_by(list(order_by))
-        unfinished = path.with_name(path.name + ".unfinished")
-        try:
-            with _explained(f"cannot write {path}"), self._streamed(ordered) as batches:
-                _write_row_groups(batches, unfinished, schema)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with (
+            whole_file(path) as partial,
+            _explained(f"cannot write {path}"),
+            self._streamed(ordered) as batches,
+        ):
+            _write_row_groups(batches, partial, schema)
 
     @contextmanager
     def _streamed(self, expression: ibis.Table) -> Iterator[pa.RecordBatchReader]:
@@ -142,9 +143,9 @@ def connect(memory_limit: str = "2GB", threads: int = 2) -> Iterator[Engine]:
     Yields:
         The engine.
     """
-    with tempfile.TemporaryDirectory(prefix="choirrec-engine-") as scratch:
+    with scratch_folder("engine") as scratch:
         backend = ibis.duckdb.connect(
-            threads=threads, memory_limit=memory_limit, temp_directory=scratch
+            threads=threads, memory_limit=memory_limit, temp_directory=str(scratch)
         )
         try:
             yield Engine(backend)

@@ -12,6 +12,7 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.whole_file import whole_file
 from offline.engine import Engine, connect
 from offline.rules import (
     ConfigError,
@@ -249,9 +250,8 @@ class CanonicalTables:
     def _write_tables(self, tables: Mapping[str, ibis.Table], engine: Engine) -> None:
         for name, columns in self.schema.columns().items():
             engine.write_parquet(tables[name], self.path(name), ORDER[name], columns)
-        unfinished = self.folder / (SCHEMA_FILE + ".unfinished")
-        unfinished.write_text(self.schema.to_json(), encoding="utf-8")
-        unfinished.replace(self.folder / SCHEMA_FILE)
+        with whole_file(self.folder / SCHEMA_FILE) as partial:
+            partial.write_text(self.schema.to_json(), encoding="utf-8")
 
     def path(self, name: str) -> Path:
         """The Parquet file of a table, by the table's name."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.array_file import read_array, write_array
 from model.codebooks import Codebooks
 from offline.kmeans import kmeans
 from offline.progress import track
@@ -77,8 +78,9 @@ def fit_groups(
         points, level_seed = _sample(vectors, known, centroids, codes, (seed, level))
         path = checkpoints / f"{_identity(points, codes, level_seed, restarts)}.npy"
         if not path.exists():
-            _save(path, kmeans(points, codes, level_seed, restarts))
-        centroids = np.concatenate([centroids, np.load(path, allow_pickle=False)[None]])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_array(path, kmeans(points, codes, level_seed, restarts))
+        centroids = np.concatenate([centroids, read_array(path)[None]])
     return Codebooks(centroids)
 
 
@@ -115,11 +117,3 @@ def _identity(points: NDArray[np.float32], codes: int, seed: int, restarts: int)
     sha = sha256(repr((points.shape, codes, seed, restarts)).encode())
     sha.update(points[:: -(-len(points) // IDENTITY_POINTS)].tobytes())
     return sha.hexdigest()[:16]
-
-
-def _save(path: Path, centroids: NDArray[np.float32]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, centroids, allow_pickle=False)
-    partial.replace(path)

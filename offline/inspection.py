@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +27,7 @@ from offline.grouped import GroupedUsers
 from offline.groups import fit_groups
 from offline.histories import positions, seconds
 from offline.pipeline import Pipeline, window_purchases
+from offline.scratch import scratch_folder
 from offline.vectors import VectorFile
 from offline.vocabulary import level_thresholds
 
@@ -155,9 +155,9 @@ class _Inspection:
         """The same users by codebooks of another seed."""
         preset = self.pipeline.preset
         vectors = VectorFile(self.cut.embeddings.folder / "embeddings.npy")
-        with TemporaryDirectory(prefix="choirrec-seed-") as scratch:
+        with scratch_folder("seed") as scratch:
             codebooks = fit_groups(
-                vectors, preset.levels, preset.codes_per_level, GROUP_SEED + seed, Path(scratch)
+                vectors, preset.levels, preset.codes_per_level, GROUP_SEED + seed, scratch
             )
         codes = codebooks.assign(self._vectors(rows))
         part = _part(self.grouped, rows)

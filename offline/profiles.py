@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.profile_text import MAX_QUERIES, TEMPLATE_VERSION, CategoryCount, UserFacts
+from model.whole_file import whole_file
 from offline.engine import Engine
 from offline.progress import track_rows
 from offline.writers.template import TemplateWriter
@@ -76,10 +77,10 @@ def write_profiles(
     counts = Counter(name or "nobody" for name in table["writer"].to_pylist())
     provenance = (writer or TemplateWriter()).provenance
     writing = asdict(provenance) | {"profiles": dict(sorted(counts.items()))}
-    (folder / "writing.json").write_text(json.dumps(writing, indent=1))
-    partial = folder / "profiles.partial"
-    pq.write_table(table, partial)
-    partial.replace(folder / "profiles.parquet")
+    with whole_file(folder / "writing.json") as partial:
+        partial.write_text(json.dumps(writing, indent=1))
+    with whole_file(folder / "profiles.parquet") as partial:
+        pq.write_table(table, partial)
 
 
 def build_profiles(

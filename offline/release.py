@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from model.bundle import Manifest, open_bundle
@@ -28,6 +27,7 @@ from offline.pipeline import Pipeline
 from offline.progress import track
 from offline.publish import Published, publish
 from offline.redis_client import RedisClient
+from offline.scratch import scratch_folder
 from offline.triton import stands, write_triton
 
 MODEL = "choirrec"
@@ -93,9 +93,9 @@ def release(
     """
     released = _released(pipeline, records, repository, seed)
     if released.new or not stands(released.version, triton):
-        with TemporaryDirectory(prefix="choirrec-triton-") as scratch:
-            repository.fetch(released.version, Path(scratch))
-            write_triton(open_bundle(Path(scratch)), triton)
+        with scratch_folder("triton") as scratch:
+            repository.fetch(released.version, scratch)
+            write_triton(open_bundle(scratch), triton)
     return released
 
 
@@ -108,8 +108,8 @@ def _released(pipeline: Pipeline, records: Records, repository: Repository, seed
             return Release(version, manifest, new=False)
     version = max(repository.versions(), default=0) + 1
     ingredients = _ingredients(pipeline, records, seed, {"release": digest})
-    with TemporaryDirectory(prefix="choirrec-export-") as scratch:
-        folder = Path(scratch) / str(version)
+    with scratch_folder("export") as scratch:
+        folder = scratch / str(version)
         manifest = export_bundle(ingredients, version, folder)
         repository.put(folder, version)
     return Release(version, manifest, new=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
+from model.whole_file import whole_file
 from offline.group_report import sections
 from offline.group_report.card_html import card_html
 from offline.group_report.cards import Card, summarise
@@ -23,12 +24,8 @@ def write_report(content: Content, path: Path, describe: Callable[[Card], str] =
         describe: writes the summary of a card, plain text.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_text(render(content, describe), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def render(content: Content, describe: Callable[[Card], str] = summarise) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from model.whole_file import whole_file
 from offline.datasets.simulated.archetypes import LEAF_L1
 from offline.datasets.simulated.collection import NOT_DRAWN, USER_COLUMNS, Collection
 from offline.datasets.simulated.names import (
@@ -94,9 +95,8 @@ def write_tables(folder: Path, world: World, collection: Collection) -> None:
     _write_panel(truth / "panel.parquet", tables["clicks"], collection.panel)
     pq.write_table(_segments(world, collection.segments), truth / "segments.parquet")
     (truth / WORLD_FILE).write_text(_world_json(world, len(collection.segments.clicks)))
-    unfinished = folder / (SCHEMA_FILE + ".unfinished")
-    unfinished.write_text(schema.to_json(), encoding="utf-8")
-    unfinished.replace(folder / SCHEMA_FILE)
+    with whole_file(folder / SCHEMA_FILE) as partial:
+        partial.write_text(schema.to_json(), encoding="utf-8")
 
 
 def user_ids(numbers: Ints) -> "pa.Array[Any]":

@@ -259,7 +259,7 @@ BROKEN: dict[str, tuple[Harm, str]] = {
     ),
     "pickled codebooks": (
         edit_array("encoder/codebooks.npy", lambda _: np.array([{}], object)),
-        "encoder: ValueError: Object arrays cannot be loaded",
+        "encoder: ValueError: .*codebooks.npy: no array can be read from it",
     ),
     "empty table": (
         empty_table,

@@ -145,5 +145,5 @@ def test_truncated_and_pickled_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         Codebooks.load(tmp_path)
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match=r"codebooks.npy: no array can be read"):
         Codebooks.load(tmp_path)
