@@ -22,11 +22,23 @@ from offline.engine import Engine, connect
 from offline.events import CanonicalTables
 from offline.generations import GenerationFiles
 from offline.grouped import USERS
+from offline.groupings import (
+    ARCHETYPE_CODES,
+    PROFILES,
+    Grouping,
+    archetype_codes,
+    group_shape,
+    permuted,
+    save_codes,
+)
 from offline.groups import fit_groups
 from offline.histories import item_keys
 from offline.presets import Preset
 from offline.priors import Members, PriorSources, prefix_depths, write_priors
 from offline.profiles import ProfileSources, write_profiles
+from offline.rules import ConfigError
+from offline.segments import activity_levels
+from offline.truth import Truth
 from offline.vectors import VectorFile, evenly_spaced
 from offline.writers.selection import open_writer, provenance
 from offline.writers.settings import WriterSettings
@@ -77,7 +89,9 @@ class Cuts:
         self.writer = writer or WriterSettings()
         self.encoder = encoder or EncoderChoice()
 
-    def build(self, moment: datetime, fitted: Cut | None = None) -> Cut:
+    def build(
+        self, moment: datetime, fitted: Cut | None = None, grouping: Grouping = PROFILES
+    ) -> Cut:
         """Build, or find, the generation cut at a moment.
 
         Args:
@@ -85,6 +99,7 @@ class Cuts:
                 seconds.
             fitted: an earlier cut whose encoder block and codebooks stay frozen; None fits both
                 here.
+            grouping: how users get their groups.
 
         Returns:
             The cut's artefacts.
@@ -114,6 +129,7 @@ class Cuts:
             code=("offline.groups", "offline.assignment", "offline.drift", "offline.histories"),
             resumable=True,
         )
+        groups = self._regrouped(moment, groups, grouping)
         priors = self.store.make(
             "priors",
             lambda out: self._priors(moment, groups, out),
@@ -121,6 +137,46 @@ class Cuts:
             inputs=(self.events, groups),
         )
         return Cut(epoch_s(moment), profiles, embeddings, groups, priors)
+
+    def _regrouped(self, moment: datetime, groups: Artefact, grouping: Grouping) -> Artefact:
+        """The groups of a grouping that profiles alone do not give."""
+        if grouping.simulated_only:
+            groups = self.store.make(
+                "true_groups",
+                lambda out: self._true_groups(grouping, out),
+                {"kind": grouping.kind},
+                inputs=(self.events,),
+                code=("offline.groupings", "offline.truth"),
+            )
+        if grouping.permutation is None:
+            return groups
+        return self.store.make(
+            "permuted_groups",
+            lambda out: self._permute(moment, groups, grouping.permutation or 0, out),
+            {"cut": moment.isoformat(), "permutation": grouping.permutation},
+            inputs=(self.events, groups),
+            code=("offline.groupings", "offline.segments"),
+        )
+
+    def _true_groups(self, grouping: Grouping, out: Path) -> None:
+        tables = CanonicalTables.open(self.events.folder)
+        truth = Truth.beside(tables.folder)
+        if truth is None:
+            raise ConfigError(
+                f"grouping {grouping.kind!r} needs the truth of a simulated data set; "
+                f"{tables.schema.name!r} has none"
+            )
+        oracle = grouping.kind == "oracle"
+        archetypes = (
+            truth.archetypes(tables.users()) if oracle else truth.likeliest_archetypes(tables)
+        )
+        save_codes(out, archetype_codes(archetypes), ARCHETYPE_CODES)
+
+    def _permute(self, moment: datetime, groups: Artefact, seed: int, out: Path) -> None:
+        tables = CanonicalTables.open(self.events.folder)
+        codes = np.load(groups.folder / "codes.npy", allow_pickle=False)
+        level = activity_levels(tables, epoch_s(moment))
+        save_codes(out, permuted(codes, level, seed), group_shape(groups.folder)[1])
 
     def _profiles(self, moment: datetime, out: Path) -> None:
         tables = CanonicalTables.open(self.events.folder)
@@ -173,7 +229,7 @@ class Cuts:
 
     def _priors(self, moment: datetime, groups: Artefact, out: Path) -> None:
         codes = np.load(groups.folder / "codes.npy", allow_pickle=False)
-        no_group = Codebooks.load(groups.folder).codes_per_level
+        _, no_group = group_shape(groups.folder)
         tables = CanonicalTables.open(self.events.folder)
         user_ids = [str(user_id) for user_id in tables.users()["user_id"].to_pylist()]
         with connect() as engine:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from model.assembly import Catalogue
-from model.codebooks import Codebooks
 from model.network.contract import ConversionModel
 from model.network.prediction import predict
 from model.spec import SECONDS_PER_DAY, FeatureSpec
@@ -23,12 +23,15 @@ from offline.evaluation import evaluate, gauc_low
 from offline.events import CanonicalTables, DatasetSchema
 from offline.events import Split as TimeSplit
 from offline.generations import GroupSide
-from offline.histories import Histories, Ints, item_keys, positions, seconds
+from offline.groupings import PROFILES, Grouping, group_shape
+from offline.histories import Histories, Ints, positions, seconds
 from offline.models import build_model, load_state, save_state
 from offline.presets import Preset
+from offline.rows import PROBABILITY, Clicks, Period, build_rows
 from offline.rules import ConfigError
-from offline.samples import Clicks, Period, Samples, build_split, item_vectors
+from offline.samples import PANEL, BaseSamples, Samples, item_vectors, save_grouped
 from offline.training import train
+from offline.truth import Truth
 from offline.vocabulary import (
     ACTIVITY_WINDOW_DAYS,
     Columns,
@@ -80,9 +83,9 @@ class Pipeline:
         """The canonical tables, opened."""
         return CanonicalTables.open(self.events().folder)
 
-    def training_cut(self) -> Cut:
+    def training_cut(self, grouping: Grouping = PROFILES) -> Cut:
         """The generation that training and evaluation read: cut where training starts."""
-        return self._cut(self.tables().schema.split.train_start)
+        return self._cut(self.tables().schema.split.train_start, grouping=grouping)
 
     def serving_cut(self, moment: datetime | None = None) -> Cut:
         """A generation to publish, by the frozen encoder block and codebooks.
@@ -102,33 +105,42 @@ class Pipeline:
             )
         return self._cut(cut, self.training_cut())
 
-    def samples(self) -> Artefact:
-        """Point-in-time samples of all three splits."""
-        cut = self.training_cut()
+    def base_samples(self) -> Artefact:
+        """Point-in-time rows of all splits, which no grouping changes."""
         preset = self.preset
         settings = {
             "history_len": preset.history_len,
             "group_len": preset.group_len,
-            "n_min": preset.n_min,
             "item_dim": preset.network.item_dim,
         }
         return self.store.make(
-            "samples",
-            lambda out: self._build_samples(cut).save(out),
+            "base_samples",
+            lambda out: self._build_base().save(out),
             settings,
-            inputs=(self.events(), cut.groups, cut.priors),
+            inputs=(self.events(),),
+            code=("offline.rows", "offline.samples", "offline.truth"),
         )
 
-    def load_samples(self) -> Samples:
+    def samples(self, grouping: Grouping = PROFILES) -> Artefact:
+        """What a grouping adds to the rows."""
+        base, cut = self.base_samples(), self.training_cut(grouping)
+        return self.store.make(
+            "samples",
+            lambda out: self._group_samples(BaseSamples.load(base.folder), cut, out),
+            {"n_min": self.preset.n_min},
+            inputs=(base, cut.groups, cut.priors),
+        )
+
+    def load_samples(self, grouping: Grouping = PROFILES) -> Samples:
         """The samples, mapped."""
-        return Samples.load(self.samples().folder)
+        return Samples.load(self.base_samples().folder, self.samples(grouping).folder)
 
     def trained(self, name: str, seed: int) -> Artefact:
         """A trained model: ``state.npz`` and ``training.json``."""
         samples = self.samples()
         return self.store.make(
             "training",
-            lambda out: self._train(name, seed, samples, out),
+            lambda out: self._train(name, seed, out),
             {"model": name, "seed": seed, "preset": asdict(self.preset)},
             inputs=(samples,),
             code=("offline.training", "offline.models"),
@@ -172,15 +184,16 @@ class Pipeline:
         """What was known of every user when."""
         return open_histories(self.tables(), self.load_samples().spec)
 
-    def _cut(self, moment: datetime, fitted: Cut | None = None) -> Cut:
+    def _cut(
+        self, moment: datetime, fitted: Cut | None = None, grouping: Grouping = PROFILES
+    ) -> Cut:
         cuts = Cuts(self.store, self.events(), self.preset, self.writer, self.encoder)
-        return cuts.build(moment, fitted)
+        return cuts.build(moment, fitted, grouping)
 
-    def _build_samples(self, cut: Cut) -> Samples:
+    def _build_base(self) -> BaseSamples:
         tables = self.tables()
         split = tables.schema.split
         users, items = tables.users(), tables.items()
-        codebooks = Codebooks.load(cut.groups.folder)
         spec = build_spec(
             users,
             items,
@@ -189,32 +202,38 @@ class Pipeline:
             Sizes(
                 history_len=self.preset.history_len,
                 group_len=self.preset.group_len,
-                levels=codebooks.levels,
-                codes_per_level=codebooks.codes_per_level,
+                levels=self.preset.levels,
+                codes_per_level=1,
                 n_min=self.preset.n_min,
             ),
         )
         catalogue = build_catalogue(spec, items)
         histories = open_histories(tables, spec)
-        side = GroupSide.load(cut.files(), spec)
-        splits = {
-            period.name: build_split(
-                spec,
-                catalogue,
-                histories,
-                [side],
-                clicks_of(tables, catalogue, period),
-                period,
-            )
-            for period in periods(split)
-        }
-        vectors = item_vectors(
-            catalogue, histories, epoch_s(split.train_start), self.preset.network.item_dim
+        truth = Truth.beside(tables.folder)
+        low = truth.low_activity(users) if truth else None
+        parts = [(period, clicks_of(tables, catalogue, period, truth)) for period in periods(split)]
+        if truth:
+            clicks = Clicks.of(truth.panel(), users["user_id"], catalogue)
+            parts.append((replace(periods(split)[-1], name=PANEL), clicks))
+        return BaseSamples(
+            spec=spec,
+            catalogue=catalogue,
+            item_vectors=item_vectors(
+                catalogue, histories, epoch_s(split.train_start), self.preset.network.item_dim
+            ),
+            splits={
+                period.name: build_rows(spec, catalogue, histories, clicks, period, low)
+                for period, clicks in parts
+            },
         )
-        return Samples(spec=spec, catalogue=catalogue, item_vectors=vectors, **splits)
 
-    def _train(self, name: str, seed: int, samples: Artefact, out: Path) -> None:
-        loaded = Samples.load(samples.folder)
+    def _group_samples(self, base: BaseSamples, cut: Cut, out: Path) -> None:
+        levels, codes = group_shape(cut.groups.folder)
+        spec = replace(base.spec, levels=levels, codes_per_level=codes, n_min=self.preset.n_min)
+        save_grouped(out, base, spec, [GroupSide.load(cut.files(), spec)])
+
+    def _train(self, name: str, seed: int, out: Path) -> None:
+        loaded = self.load_samples()
         model = build_model(name, loaded, self.preset, seed)
         result = train(
             model,
@@ -256,15 +275,16 @@ def columns_of(schema: DatasetSchema) -> Columns:
     )
 
 
-def clicks_of(tables: CanonicalTables, catalogue: Catalogue, period: Period) -> Clicks:
-    """The clicks of one period."""
+def clicks_of(
+    tables: CanonicalTables, catalogue: Catalogue, period: Period, truth: Truth | None = None
+) -> Clicks:
+    """The clicks of one period, with their true probabilities where those are known."""
     clicks = tables.clicks()
+    if truth:
+        clicks = clicks.append_column(PROBABILITY, pa.array(truth.probabilities()))
     times = seconds(clicks["time"])
     inside = np.flatnonzero((times >= period.start_s) & (times < period.end_s))
-    chosen = clicks.take(inside)
-    return Clicks.of(
-        chosen, tables.users()["user_id"], catalogue.rows(item_keys(chosen["item_id"]))
-    )
+    return Clicks.of(clicks.take(inside), tables.users()["user_id"], catalogue)
 
 
 def window_purchases(tables: CanonicalTables, before_s: int) -> Ints:

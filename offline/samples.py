@@ -1,128 +1,154 @@
-"""Point-in-time samples: every row of a period as the service would have seen it."""
+"""Samples: rows with their group priors, stored in two parts because rows outlive groupings."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from hashlib import sha256
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from model.assembly import Catalogue, GroupArrays, UserArrays, group_arrays, user_arrays
-from model.network.batch import Split
-from model.records import UserRecord
-from model.spec import FIRST_CODE, SECONDS_PER_DAY, FeatureSpec, hour_and_weekday
+from model.assembly import Catalogue, GroupArrays, UserArrays, group_arrays
+from model.network.batch import Split, SplitRows
+from model.spec import FIRST_CODE, FeatureSpec
 from offline.generations import GroupSide
-from offline.histories import Column, Histories, Ints, positions, seconds
+from offline.histories import Histories, Ints
 from offline.item_vectors import purchase_svd
-from offline.progress import track
-from offline.vocabulary import LOW_ACTIVITY_SHARE
+from offline.rows import LeakingSample, concatenated
 
-BLOCK = 4096
 SPLITS = ("train", "validation", "test")
-
-
-class LeakingSample(ValueError):
-    """A sample would have seen its own future."""
-
-
-@dataclass(frozen=True)
-class Period:
-    """The rows of one split: those whose time lies in ``[start_s, end_s)``."""
-
-    name: str
-    start_s: int
-    end_s: int
+PANEL = "panel"
+"""Further rows of the test period, where a data set has them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Clicks:
-    """Clicks (or exposures) with outcome, one context per request."""
+class BaseSamples:
+    """What does not depend on groups: the same for every method on one data set."""
 
-    context_user: Ints
-    """int64 ``[contexts]``: position in the users table."""
-    context_time: Ints
-    """int64 ``[contexts]``, seconds."""
-    row_context: Ints
-    """int64 ``[rows]``."""
-    row_item: Ints
-    """int64 ``[rows]`` catalogue rows."""
-    label: NDArray[np.float32]
-    """float32 ``[rows]``."""
+    spec: FeatureSpec
+    """The fields; what it says of groups is a placeholder."""
+    catalogue: Catalogue
+    item_vectors: NDArray[np.float32]
+    """float32 ``[I + 2, item width]``: where the item id rows begin."""
+    splits: Mapping[str, SplitRows]
+    """By name: ``SPLITS``, and ``PANEL`` where there is one."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything into an empty folder."""
+        (folder / "spec.json").write_text(self.spec.to_json())
+        np.save(folder / "item_keys.npy", self.catalogue.keys)
+        np.save(folder / "item_codes.npy", self.catalogue.codes)
+        np.save(folder / "item_vectors.npy", self.item_vectors)
+        for name, rows in self.splits.items():
+            _save(folder / name, _columns(rows))
 
     @classmethod
-    def of(cls, clicks: pa.Table, user_ids: Column, rows_of: Ints) -> "Clicks":
-        """From canonical clicks of one period.
+    def load(cls, folder: Path) -> "BaseSamples":
+        """Map what ``save`` wrote, read-only."""
+        return cls(
+            spec=FeatureSpec.from_json((folder / "spec.json").read_text()),
+            catalogue=Catalogue(
+                keys=np.load(folder / "item_keys.npy", allow_pickle=False),
+                codes=np.load(folder / "item_codes.npy", allow_pickle=False),
+            ),
+            item_vectors=np.load(folder / "item_vectors.npy", allow_pickle=False),
+            splits={
+                name: SplitRows(**_load_rows(folder / name))
+                for name in (*SPLITS, PANEL)
+                if (folder / name).is_dir()
+            },
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """All that training and evaluation read."""
+
+    spec: FeatureSpec
+    catalogue: Catalogue
+    item_vectors: NDArray[np.float32]
+    """float32 ``[I + 2, item width]``: where the item id rows begin."""
+    train: Split
+    validation: Split
+    test: Split
+    panel: Split | None = None
+    """Further rows of the test period, where the data set has them (docs/simulator.md)."""
+
+    @classmethod
+    def load(cls, base: Path, grouped: Path) -> "Samples":
+        """Map a base and what a grouping adds to it, read-only.
 
         Args:
-            clicks: the rows.
-            user_ids: the users table's ids.
-            rows_of: int64 catalogue row of each click.
+            base: folder that ``BaseSamples.save`` wrote.
+            grouped: folder that ``save_grouped`` wrote for it.
         """
-        requests: Any = clicks["request_id"].combine_chunks().dictionary_encode()
-        row_context = np.asarray(requests.indices, np.int64)
-        first = np.full(len(requests.dictionary), len(clicks), np.int64)
-        np.minimum.at(first, row_context, np.arange(len(clicks)))
+        rows = BaseSamples.load(base)
         return cls(
-            context_user=positions(clicks["user_id"], user_ids)[first],
-            context_time=seconds(clicks["time"])[first],
-            row_context=row_context,
-            row_item=rows_of,
-            label=np.asarray(clicks["label"], np.float32),
+            spec=FeatureSpec.from_json((grouped / "spec.json").read_text()),
+            catalogue=rows.catalogue,
+            item_vectors=rows.item_vectors,
+            **{name: _joined(part, grouped / name) for name, part in rows.splits.items()},
         )
 
 
-def build_split(
-    spec: FeatureSpec,
-    catalogue: Catalogue,
-    histories: Histories,
-    generations: Sequence[GroupSide],
-    clicks: Clicks,
-    period: Period,
-) -> Split:
-    """Assemble the rows of one period, each as of its own moment.
+def save_grouped(
+    folder: Path, base: BaseSamples, spec: FeatureSpec, generations: Sequence[GroupSide]
+) -> None:
+    """Write what groups add to rows: the priors in use and each context's prior.
 
     Args:
-        spec: the feature spec.
-        catalogue: the catalogue.
-        histories: what was known of every user when.
+        folder: an empty folder.
+        base: the rows.
+        spec: the feature spec with the grouping's levels and codes.
         generations: the group sides, any order; a row reads the latest cut at or before its time.
-        clicks: the rows.
-        period: whose start decides the evaluation segments.
-
-    Returns:
-        The split, assembled by the code that serves.
 
     Raises:
-        LeakingSample: when a record holds an event as late as its row, or a row precedes every
-            generation.
+        LeakingSample: when a row precedes every generation.
     """
-    chosen = choose_generations(clicks.context_time, [side.as_of_s for side in generations])
-    records = [
-        _record(spec, histories, generations[side], user, moment)
-        for user, moment, side in zip(
-            clicks.context_user.tolist(), clicks.context_time.tolist(), chosen.tolist(), strict=True
-        )
+    for name, rows in base.splits.items():
+        groups, index = group_side(spec, base.catalogue, generations, rows)
+        columns = ((f"groups.{f.name}", getattr(groups, f.name)) for f in fields(GroupArrays))
+        _save(folder / name, [*columns, ("group_index", index)])
+    (folder / "spec.json").write_text(spec.to_json())
+
+
+def group_side(
+    spec: FeatureSpec, catalogue: Catalogue, generations: Sequence[GroupSide], rows: SplitRows
+) -> tuple[GroupArrays, Ints]:
+    """The distinct priors that rows read, and each context's index among them.
+
+    Args:
+        spec: the feature spec with the grouping's levels and codes.
+        catalogue: the catalogue.
+        generations: the group sides, any order.
+        rows: the rows.
+
+    Returns:
+        G priors, and int64 ``[N_ctx]``.
+
+    Raises:
+        LeakingSample: when a row precedes every generation.
+    """
+    times = np.asarray(rows.context_time)
+    cuts = np.array([side.as_of_s for side in generations])
+    chosen = choose_generations(times, cuts)
+    _check_cuts(times, cuts[chosen])
+    prefixes = [_prefixes(side) for side in generations]
+    users = np.asarray(rows.context_user).tolist()
+    names = [
+        (side, prefixes[side][user]) for side, user in zip(chosen.tolist(), users, strict=True)
     ]
-    groups, index = _groups(spec, catalogue, generations, records, chosen)
-    low, level = segments(histories, period.start_s, clicks.context_user)
-    row_user = clicks.context_user[clicks.row_context]
-    return Split(
-        users=_users(spec, catalogue, records, clicks.context_time, period.name),
-        groups=groups,
-        group_index=index,
-        row_context=clicks.row_context,
-        row_item=clicks.row_item,
-        label=clicks.label,
-        row_user=row_user,
-        row_level=level[row_user],
-        row_low=low[row_user],
-    )
+    distinct = sorted(set(names))
+    place = {name: position for position, name in enumerate(distinct)}
+    arrays = [
+        group_arrays(spec, catalogue, [generations[side].groups[prefix]], generations[side].as_of_s)
+        for side, prefix in distinct
+    ]
+    index = np.array([place[name] for name in names], np.int64)
+    return concatenated(arrays, GroupArrays), index
 
 
-def choose_generations(times_s: Ints, cuts_s: Sequence[int]) -> Ints:
+def choose_generations(times_s: Ints, cuts_s: Sequence[int] | Ints) -> Ints:
     """For each moment, the index of the latest cut at or before it.
 
     Raises:
@@ -136,66 +162,6 @@ def choose_generations(times_s: Ints, cuts_s: Sequence[int]) -> Ints:
             f"{min(cuts_s)} s); build a generation at or before the first training row"
         )
     return order[place].astype(np.int64)
-
-
-def check_point_in_time(record: UserRecord, moment_s: int, cut_s: int) -> None:
-    """Refuse a record that knows its row's own future.
-
-    Args:
-        record: the user's record for a row.
-        moment_s: the row's time.
-        cut_s: the cut of the generation the row reads.
-
-    Raises:
-        LeakingSample: when the record or the cut is of a later moment than the row, or a purchase
-            is as late as the row or counted in the window alone.
-    """
-    if record.written_at_s > moment_s or record.window_purchases > record.purchases:
-        raise LeakingSample(
-            f"user {record.user_id!r}: a record of {record.written_at_s} s with "
-            f"{record.window_purchases} of {record.purchases} purchases in its window, for a row "
-            f"at {moment_s} s"
-        )
-    if len(record.purchase_times) and int(record.purchase_times.max()) >= moment_s:
-        raise LeakingSample(
-            f"user {record.user_id!r}: a purchase at {int(record.purchase_times.max())} s in the "
-            f"history of a row at {moment_s} s"
-        )
-    if cut_s > moment_s:
-        raise LeakingSample(
-            f"user {record.user_id!r}: a generation cut at {cut_s} s for a row at {moment_s} s"
-        )
-
-
-def segments(
-    histories: Histories, start_s: int, users_with_rows: Ints
-) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
-    """Evaluation segments as of a period's start (docs/evaluation.md).
-
-    Args:
-        histories: the event logs.
-        start_s: the period's start.
-        users_with_rows: positions of the users that have rows, repeats allowed.
-
-    Returns:
-        bool ``[N]``: the bottom 55 % of all users by purchases in the 28 days before, ties by
-        sha256 of the id; and int8 ``[N]``: quintiles 1 to 5 of the users with rows by the same
-        order (0 for the others).
-    """
-    since_s = start_s - 28 * SECONDS_PER_DAY
-    purchases = histories.purchases.counts(since_s, start_s)
-    clicks = histories.clicks.counts(since_s, start_s)
-    hashes = np.array([sha256(user.encode()).hexdigest() for user in histories.user_ids])
-    by_purchases = np.lexsort((hashes, purchases))
-    low = np.zeros(len(purchases), bool)
-    low[by_purchases[: round(LOW_ACTIVITY_SHARE * len(purchases))]] = True
-    present = np.zeros(len(purchases), bool)
-    present[users_with_rows] = True
-    by_level = np.lexsort((hashes, clicks, purchases))
-    ranked = by_level[present[by_level]]
-    level = np.zeros(len(purchases), np.int8)
-    level[ranked] = 1 + np.arange(len(ranked)) * 5 // max(len(ranked), 1)
-    return low, level
 
 
 def item_vectors(
@@ -219,122 +185,51 @@ def item_vectors(
     return purchase_svd(users[early], catalogue.rows(log.keys)[early], shape, width, seed=0)
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """All that training and evaluation read."""
+def _prefixes(side: GroupSide) -> list[tuple[int, ...]]:
+    """Every user's prefix that has a prior."""
+    rows = zip(side.codes.tolist(), side.depths.tolist(), strict=True)
+    return [tuple(codes[:depth]) for codes, depth in rows]
 
-    spec: FeatureSpec
-    catalogue: Catalogue
-    item_vectors: NDArray[np.float32]
-    """float32 ``[I + 2, item width]``: where the item id rows begin."""
-    train: Split
-    validation: Split
-    test: Split
 
-    def save(self, folder: Path) -> None:
-        """Write everything into an empty folder."""
-        (folder / "spec.json").write_text(self.spec.to_json())
-        np.save(folder / "item_keys.npy", self.catalogue.keys)
-        np.save(folder / "item_codes.npy", self.catalogue.codes)
-        np.save(folder / "item_vectors.npy", self.item_vectors)
-        for name in SPLITS:
-            save_split(folder / name, getattr(self, name))
-
-    @classmethod
-    def load(cls, folder: Path) -> "Samples":
-        """Map what ``save`` wrote, read-only."""
-        return cls(
-            spec=FeatureSpec.from_json((folder / "spec.json").read_text()),
-            catalogue=Catalogue(
-                keys=np.load(folder / "item_keys.npy", allow_pickle=False),
-                codes=np.load(folder / "item_codes.npy", allow_pickle=False),
-            ),
-            item_vectors=np.load(folder / "item_vectors.npy", allow_pickle=False),
-            train=load_split(folder / "train"),
-            validation=load_split(folder / "validation"),
-            test=load_split(folder / "test"),
+def _check_cuts(times_s: Ints, cuts_s: Ints) -> None:
+    late = np.flatnonzero(cuts_s > times_s)
+    if len(late):
+        row = late[0]
+        raise LeakingSample(
+            f"a generation cut at {cuts_s[row]} s for a row at {times_s[row]} s: expected one cut "
+            "at or before it"
         )
 
 
-def save_split(folder: Path, split: Split) -> None:
-    """Write a split as one ``.npy`` per array."""
+def _joined(rows: SplitRows, folder: Path) -> Split:
+    own = {f.name: getattr(rows, f.name) for f in fields(SplitRows)}
+    groups = {f.name: _mapped(folder / f"groups.{f.name}.npy") for f in fields(GroupArrays)}
+    index = _mapped(folder / "group_index.npy")
+    return Split(**own, groups=GroupArrays(**groups), group_index=index)
+
+
+def _load_rows(folder: Path) -> dict[str, Any]:
+    users = {f.name: _mapped(folder / f"users.{f.name}.npy") for f in fields(UserArrays)}
+    plain = {f.name: folder / f"{f.name}.npy" for f in fields(SplitRows)}
+    found = {name: _mapped(path) for name, path in plain.items() if path.is_file()}
+    return {**found, "users": UserArrays(**users)}
+
+
+def _mapped(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _save(folder: Path, columns: Sequence[tuple[str, Any]] | Iterator[tuple[str, Any]]) -> None:
     folder.mkdir(parents=True)
-    for name, array in _columns(split):
+    for name, array in columns:
         np.save(folder / f"{name}.npy", array)
 
 
-def load_split(folder: Path) -> Split:
-    """Map what ``save_split`` wrote, read-only."""
-
-    def column(name: str) -> Any:
-        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-
-    users = {f.name: column(f"users.{f.name}") for f in fields(UserArrays)}
-    groups = {f.name: column(f"groups.{f.name}") for f in fields(GroupArrays)}
-    own = {f.name: column(f.name) for f in fields(Split) if f.name not in ("users", "groups")}
-    return Split(users=UserArrays(**users), groups=GroupArrays(**groups), **own)
-
-
-def _columns(split: Split) -> Iterator[tuple[str, NDArray[Any]]]:
-    for part in fields(split):
-        value = getattr(split, part.name)
-        if isinstance(value, UserArrays | GroupArrays):
+def _columns(rows: SplitRows) -> Iterator[tuple[str, NDArray[Any]]]:
+    for part in fields(SplitRows):
+        value = getattr(rows, part.name)
+        if is_dataclass(value):
             for column in fields(value):
                 yield f"{part.name}.{column.name}", getattr(value, column.name)
-        else:
+        elif value is not None:
             yield part.name, value
-
-
-def _record(
-    spec: FeatureSpec, histories: Histories, side: GroupSide, user: int, moment_s: int
-) -> UserRecord:
-    record = histories.record(spec, user, moment_s, side.codes[user], int(side.depths[user]))
-    check_point_in_time(record, moment_s, side.as_of_s)
-    return record
-
-
-def _users(
-    spec: FeatureSpec,
-    catalogue: Catalogue,
-    records: Sequence[UserRecord],
-    times_s: Ints,
-    label: str,
-) -> UserArrays:
-    context = hour_and_weekday(times_s)
-    blocks = [
-        user_arrays(
-            spec,
-            catalogue,
-            records[begin : begin + BLOCK],
-            times_s[begin : begin + BLOCK].tolist(),
-            context[begin : begin + BLOCK],
-        )
-        for begin in track(range(0, len(records), BLOCK), f"assembling {label}")
-    ]
-    columns = {
-        f.name: np.concatenate([getattr(block, f.name) for block in blocks])
-        for f in fields(UserArrays)
-    }
-    return UserArrays(**columns)
-
-
-def _groups(
-    spec: FeatureSpec,
-    catalogue: Catalogue,
-    generations: Sequence[GroupSide],
-    records: Sequence[UserRecord],
-    chosen: Ints,
-) -> tuple[GroupArrays, Ints]:
-    """The distinct priors in use, and each context's index among them."""
-    names = [(int(side), record.prefix) for side, record in zip(chosen, records, strict=True)]
-    distinct = sorted(set(names))
-    place = {name: position for position, name in enumerate(distinct)}
-    arrays = [
-        group_arrays(spec, catalogue, [generations[side].groups[prefix]], generations[side].as_of_s)
-        for side, prefix in distinct
-    ]
-    columns = {
-        f.name: np.concatenate([getattr(array, f.name) for array in arrays])
-        for f in fields(GroupArrays)
-    }
-    return GroupArrays(**columns), np.array([place[name] for name in names], np.int64)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.assembly import Catalogue, GroupArrays, UserArrays
-from model.network.batch import UNKNOWN_ACTIVITY, Split
+from model.network.batch import UNKNOWN_ACTIVITY, ClickArrays, Split
 from model.network.config import NetworkConfig
 from model.network.tables import Lookups
 from model.spec import (
@@ -111,9 +111,19 @@ def world(
         row_user=users.user_row[row_context],
         row_level=rng.integers(1, 6, rows).astype(np.int8),
         row_low=rng.random(rows) < 0.5,
+        context_user=np.asarray(users.user_row, np.int64) - FIRST_CODE,
+        context_time=np.zeros(contexts, np.int64),
+        clicks=_clicks(rng, contexts, spec.history_len, items),
     )
     lookups = Lookups.count(spec, catalogue, users.user_row[row_context], row_item)
     return World(spec, lookups, split)
+
+
+def _clicks(rng: np.random.Generator, contexts: int, steps: int, items: int) -> ClickArrays:
+    length = np.where(np.arange(contexts) % 4 == 0, 0, rng.integers(1, steps + 1, contexts))
+    clicked, ages = _sequences(rng, length, steps, items)
+    outcomes = np.where(clicked > 0, rng.integers(1, 4, clicked.shape), 0)
+    return ClickArrays(clicked, ages, outcomes)
 
 
 def _users(rng: np.random.Generator, spec: FeatureSpec, contexts: int, items: int) -> UserArrays:

@@ -13,10 +13,26 @@ from model.assembly import GroupArrays, UserArrays
 from model.spec import OOV, PAD
 
 Rows = NDArray[np.int64]
-Arrays = TypeVar("Arrays", UserArrays, GroupArrays)
+Arrays = TypeVar("Arrays", UserArrays, GroupArrays, "ClickArrays")
 
 UNKNOWN_ACTIVITY = (0.0, 0.0, 0.0, 0.0, 1.0)
 """Activity features of an unknown user: nothing seen, so low-activity (as in assembly)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClickArrays:
+    """The last clicks of N contexts with what came of them, oldest first, padded at the end."""
+
+    items: Rows
+    """int64 ``[N, L]`` catalogue rows, PAD where padded."""
+    ages: Rows
+    """int64 ``[N, L]`` age buckets, PAD where padded."""
+    outcomes: Rows
+    """int64 ``[N, L]``: PAD, ``LEFT``, ``BOUGHT`` or ``PENDING``."""
+
+
+LEFT, BOUGHT, PENDING = 1, 2, 3
+"""What came of an earlier click; pending while its attribution window is open."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +55,8 @@ class Batch:
     """float32 ``[R, 5]``."""
     purchases: Tensor
     """int64 ``[R]``: |S_u^buy|, untruncated."""
+    user_number: Tensor
+    """int64 ``[R]``: the user's row in tables of whole users, from 1; 0 = unknown."""
     group_codes: Tensor
     """int64 ``[R, M]`` in 0..k; k = no group."""
     group_attributes: Tensor
@@ -55,10 +73,22 @@ class Batch:
     """float32 ``[R, C]``."""
     candidate_mask: Tensor | None = None
     """float32 ``[R, C]``, 1 = real; None when every candidate is."""
+    click_items: Tensor | None = None
+    """int64 ``[R, L_f]``; None where the split holds no clicks, as the next two."""
+    click_ages: Tensor | None = None
+    """int64 ``[R, L_f]``."""
+    click_outcomes: Tensor | None = None
+    """int64 ``[R, L_f]``."""
 
     @classmethod
     def of(
-        cls, users: UserArrays, groups: GroupArrays, items_RC: Rows, label_RC: NDArray[np.float32]
+        cls,
+        users: UserArrays,
+        groups: GroupArrays,
+        items_RC: Rows,
+        label_RC: NDArray[np.float32],
+        user_number: Rows | None = None,
+        clicks: ClickArrays | None = None,
     ) -> "Batch":
         """Join assembled arrays and candidates.
 
@@ -67,13 +97,18 @@ class Batch:
             groups: the group priors of the same R contexts.
             items_RC: int64 ``[R, C]`` catalogue rows.
             label_RC: float32 ``[R, C]``.
+            user_number: int64 ``[R]``; None: all unknown.
+            clicks: the last clicks of the same R contexts, for models that read them.
 
         Returns:
             The batch, without a candidate mask.
         """
+        unknown = np.zeros(len(items_RC), np.int64)
         return cls(
             **_tensors(users, ""),
             **_tensors(groups, "group_"),
+            **({} if clicks is None else _click_tensors(clicks)),
+            user_number=_tensor(unknown if user_number is None else user_number),
             candidates=_tensor(items_RC),
             label=_tensor(label_RC),
         )
@@ -103,19 +138,19 @@ class Batch:
             history_ages=self.history_ages.masked_fill(column, PAD),
             activity=torch.where(column, torch.tensor(UNKNOWN_ACTIVITY), self.activity),
             purchases=self.purchases.masked_fill(unknown, 0),
+            user_number=self.user_number.masked_fill(unknown, 0),
+            click_items=_hidden(self.click_items, column),
+            click_ages=_hidden(self.click_ages, column),
+            click_outcomes=_hidden(self.click_outcomes, column),
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """All rows of one period: each row names a context and a candidate, each context a prior."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SplitRows:
+    """All rows of one period but for groups: each names a context and a candidate."""
 
     users: UserArrays
     """The user side of N_ctx contexts."""
-    groups: GroupArrays
-    """G distinct group priors."""
-    group_index: Rows
-    """int64 ``[N_ctx]``: which prior a context has."""
     row_context: Rows
     """int64 ``[N]``."""
     row_item: Rows
@@ -128,10 +163,28 @@ class Split:
     """int8 ``[N]``: activity level 1 (lowest) to 5; evaluation only."""
     row_low: NDArray[np.bool_]
     """bool ``[N]``: whether the user counts as low-activity; evaluation only."""
+    context_user: Rows
+    """int64 ``[N_ctx]``: position of the user in the users table."""
+    context_time: Rows
+    """int64 ``[N_ctx]``: seconds since the epoch."""
+    probability: NDArray[np.float32] | None = None
+    """float32 ``[N]``: the true probability of a purchase where it is known; evaluation only."""
+    clicks: ClickArrays | None = None
+    """The last clicks of each context, where a model asks for them."""
 
     def __len__(self) -> int:
         """Rows."""
         return len(self.row_context)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Split(SplitRows):
+    """All rows of one period: each context has a group prior."""
+
+    groups: GroupArrays
+    """G distinct group priors."""
+    group_index: Rows
+    """int64 ``[N_ctx]``: which prior a context has."""
 
     def batch(self, rows: Rows) -> Batch:
         """Gather rows.
@@ -145,11 +198,16 @@ class Split:
         """
         rows_RC = rows.reshape(len(rows), -1)
         contexts = self.row_context[rows_RC[:, 0]]
+        return self._joined(contexts, self.row_item[rows_RC], self.label[rows_RC])
+
+    def _joined(self, contexts: Rows, items_RC: Rows, label_RC: NDArray[np.float32]) -> Batch:
         return Batch.of(
             _take(self.users, contexts),
             _take(self.groups, self.group_index[contexts]),
-            self.row_item[rows_RC],
-            self.label[rows_RC],
+            items_RC,
+            label_RC,
+            self.context_user[contexts] + 1,
+            None if self.clicks is None else _take(self.clicks, contexts),
         )
 
     @cached_property
@@ -171,12 +229,9 @@ class Split:
         steps = np.arange(sizes.max())
         real_RC = steps < sizes[:, None]
         rows_RC = order[np.where(real_RC, starts[contexts][:, None] + steps, 0)]
-        batch = Batch.of(
-            _take(self.users, contexts),
-            _take(self.groups, self.group_index[contexts]),
-            np.where(real_RC, self.row_item[rows_RC], PAD),
-            np.where(real_RC, self.label[rows_RC], 0.0),
-        )
+        items_RC = np.where(real_RC, self.row_item[rows_RC], PAD)
+        label_RC = np.where(real_RC, self.label[rows_RC], np.float32(0))
+        batch = self._joined(contexts, items_RC, label_RC)
         return replace(batch, candidate_mask=_tensor(real_RC.astype(np.float32)))
 
     @cached_property
@@ -201,6 +256,18 @@ def _take(arrays: Arrays, rows: Rows) -> Arrays:
 
 def _tensors(arrays: UserArrays | GroupArrays, prefix: str) -> dict[str, Tensor]:
     return {prefix + f.name: _tensor(getattr(arrays, f.name)) for f in fields(arrays)}
+
+
+def _click_tensors(clicks: ClickArrays) -> dict[str, Tensor]:
+    return {
+        "click_items": _tensor(clicks.items),
+        "click_ages": _tensor(clicks.ages),
+        "click_outcomes": _tensor(clicks.outcomes),
+    }
+
+
+def _hidden(clicks: Tensor | None, unknown_column: Tensor) -> Tensor | None:
+    return None if clicks is None else clicks.masked_fill(unknown_column, PAD)
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

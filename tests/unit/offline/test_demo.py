@@ -10,7 +10,6 @@ import offline.demo
 from offline.cuts import epoch_s
 from offline.demo import Example, answer_table, choose_examples, demonstrate
 from offline.pipeline import Dataset, Pipeline
-from offline.samples import Samples
 from offline.sources import own_files
 from tests.fixtures.tiny_log import building, shared_folder, tiny_pipeline, write_log
 
@@ -49,7 +48,7 @@ def test_examples_are_real_requests_of_both_ends(pipeline: Pipeline) -> None:
         assert [bool(row["label"]) for row in rows] == list(example.bought)
         assert 6 <= len(rows) <= 14
     users = [str(user) for user in pipeline.tables().users()["user_id"].to_pylist()]
-    split = Samples.load(pipeline.samples().folder).test
+    split = pipeline.load_samples().test
     levels = {
         users[user]: level for user, level in zip(split.row_user, split.row_level, strict=True)
     }

@@ -123,6 +123,8 @@ def _split(
         row_user=user,
         row_level=np.where(low, 1, 5).astype(np.int8),
         row_low=low,
+        context_user=np.arange(USERS),
+        context_time=np.zeros(USERS, np.int64),
     )
 
 

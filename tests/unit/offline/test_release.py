@@ -19,7 +19,6 @@ from offline.cuts import Cuts
 from offline.distillation import mean_alpha_distill
 from offline.pipeline import Pipeline, clicks_of, periods
 from offline.release import Records, cut_records, publish_records, release, snapshot
-from offline.samples import Samples
 from offline.training import Epoch, TrainResult
 from offline.triton import stands
 from tests.fixtures.redis import RedisServer, running_redis
@@ -124,7 +123,7 @@ def test_records_and_bundle_share_the_contract(tiny: TinyRelease) -> None:
     bundle = open_bundle(Path(tiny.repository.url.removeprefix("file://")) / "1")
     assert tiny.records.contract == bundle.manifest.feature_contract
     assert bundle.prior_snapshot.generation == tiny.records.generation
-    assert bundle.spec == Samples.load(tiny.pipeline.samples().folder).spec
+    assert bundle.spec == tiny.pipeline.load_samples().spec
 
 
 def test_nothing_in_a_generation_is_as_late_as_its_cut(tiny: TinyRelease) -> None:
@@ -173,7 +172,7 @@ def test_a_later_cut_has_newer_records_of_the_same_contract(
 
 def test_a_sample_is_assembled_from_the_record_of_its_moment(tiny: TinyRelease) -> None:
     """A test row holds what serving would have assembled from a record of that very second."""
-    tables, samples = tiny.pipeline.tables(), Samples.load(tiny.pipeline.samples().folder)
+    tables, samples = tiny.pipeline.tables(), tiny.pipeline.load_samples()
     spec, catalogue, split = samples.spec, samples.catalogue, samples.test
     clicks = clicks_of(tables, catalogue, periods(tables.schema.split)[2])
     users, times = clicks.context_user.tolist(), clicks.context_time.tolist()

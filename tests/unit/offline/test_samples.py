@@ -13,24 +13,24 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import offline.rows
 import offline.samples
 from model.assembly import Catalogue, GroupArrays, UserArrays, group_arrays
-from model.network.batch import Split
+from model.network.batch import Split, SplitRows
 from model.records import GroupRecord, UserRecord
 from model.spec import FIRST_CODE, item_key
 from offline.generations import GroupSide
-from offline.histories import EventLog, Histories, Ints
+from offline.histories import EventLog, Histories, Ints, item_keys
+from offline.rows import Clicks, LeakingSample, Period, build_rows, check_point_in_time
 from offline.samples import (
-    Clicks,
-    LeakingSample,
-    Period,
+    BaseSamples,
     Samples,
-    build_split,
-    check_point_in_time,
     choose_generations,
+    group_side,
     item_vectors,
-    segments,
+    save_grouped,
 )
+from offline.segments import segments
 from tests.records import group_record, user_record
 from tests.unit.offline.event_tables import (
     BASE_S,
@@ -78,8 +78,12 @@ def rows_at(*times_s: int) -> Clicks:
 def build(log: Events, clicks: Clicks, cuts_s: Sequence[int], start_s: int = BASE_S) -> Split:
     """The split of a log."""
     generations = [side(cut_s) for cut_s in cuts_s]
-    period = Period("test", start_s, start_s + 10)
-    return build_split(SPEC, CATALOGUE, log.histories(), generations, clicks, period)
+    rows = build_rows(
+        SPEC, CATALOGUE, log.histories(), clicks, Period("test", start_s, start_s + 10)
+    )
+    groups, index = group_side(SPEC, CATALOGUE, generations, rows)
+    own = {f.name: getattr(rows, f.name) for f in fields(rows)}
+    return Split(**own, groups=groups, group_index=index)
 
 
 def assert_knows_nothing_later(log: Events, moment_s: int) -> None:
@@ -96,6 +100,8 @@ def arrays(split: Split) -> list[tuple[str, NDArray[Any]]]:
     flat: list[tuple[str, NDArray[Any]]] = []
     for part in fields(split):
         value = getattr(split, part.name)
+        if value is None:
+            continue
         nested = isinstance(value, UserArrays | GroupArrays)
         names = [column.name for column in fields(value)] if nested else [""]
         flat += [(f"{part.name}.{n}", getattr(value, n) if n else value) for n in names]
@@ -134,7 +140,7 @@ def test_a_planted_leak_is_caught(leak: Any, monkeypatch: pytest.MonkeyPatch) ->
     """The property above fails for records that know their row's own second."""
     monkeypatch.setattr(Histories, "record", leak(Histories.record))
     # Without the builder's own refusal, so that the property stands on its own feet.
-    monkeypatch.setattr(offline.samples, "check_point_in_time", lambda *_: None)
+    monkeypatch.setattr(offline.rows, "check_point_in_time", lambda *_: None)
     with pytest.raises(AssertionError):
         search(given(any_events, moments)(assert_knows_nothing_later))()
 
@@ -168,11 +174,9 @@ def test_a_record_of_a_later_moment_is_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_a_window_that_counts_more_than_there_was_is_refused() -> None:
     """A purchase that only the window's count knows is the row's own."""
     honest = user_record(1, purchases=3)
-    check_point_in_time(honest, honest.written_at_s, honest.written_at_s)
+    check_point_in_time(honest, honest.written_at_s)
     with pytest.raises(LeakingSample, match="4 of 3 purchases"):
-        check_point_in_time(
-            replace(honest, window_purchases=4), honest.written_at_s, honest.written_at_s
-        )
+        check_point_in_time(replace(honest, window_purchases=4), honest.written_at_s)
 
 
 def test_a_generation_cut_after_the_row_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +224,8 @@ def test_a_prior_in_use_stands_once() -> None:
 def test_segments_are_those_of_a_plain_sort(log: Events, present: set[int], start_s: int) -> None:
     """The bottom 55 % by purchases of 28 days, quintiles of those with rows, ties by the hash."""
     histories = log.histories()
-    low, level = segments(histories, start_s, np.array([*present, *present], np.int64))
+    found = segments(histories, start_s, np.array([*present, *present], np.int64))
+    low, level = found.low, found.level
     names = sorted(USERS, key=lambda user: (_counted(log.purchases, user, start_s), _hash(user)))
     assert {USERS[n] for n in np.flatnonzero(low)} == set(names[: round(0.55 * len(USERS))])
     by_both = sorted(
@@ -239,9 +244,9 @@ def test_segments_are_those_of_a_plain_sort(log: Events, present: set[int], star
 def test_the_share_of_low_activity_users_is_rounded(users: int, low: int) -> None:
     """55 % of all users, rounded, whether or not they have rows or purchases."""
     histories = _idle(users)
-    found, level = segments(histories, BASE_S, np.arange(users))
-    assert found.sum() == low
-    sizes = np.bincount(level, minlength=6)[1:]
+    found = segments(histories, BASE_S, np.arange(users))
+    assert found.low.sum() == low
+    sizes = np.bincount(found.level, minlength=6)[1:]
     assert sizes.sum() == users
     assert users < 5 or sizes.max() - sizes.min() <= 1
 
@@ -258,11 +263,11 @@ def test_rows_keep_their_order_and_share_their_requests_context() -> None:
         }
     )
     ids = pa.chunked_array([list(USERS)])
-    clicks = Clicks.of(table, ids, np.array([2, 3, 4]))
+    clicks = Clicks.of(table, ids, CATALOGUE)
     assert clicks.row_context.tolist() == [0, 1, 0]
     assert clicks.context_user.tolist() == [1, 0]
     assert clicks.context_time.tolist() == [5, 6]
-    assert clicks.row_item.tolist() == [2, 3, 4]
+    assert clicks.row_item.tolist() == CATALOGUE.rows(item_keys(table["item_id"])).tolist()
     assert clicks.label.tolist() == [1, 0, 1]
 
 
@@ -277,16 +282,24 @@ def test_item_vectors_know_only_purchases_before_training(log: Events, start_s: 
 
 
 def test_samples_are_read_back_as_they_were(tmp_path: Path) -> None:
-    """What is saved is loaded, array by array, for all three splits."""
+    """What is saved is loaded, array by array, for every split, rows and groups apart."""
     split = build(OWN_PURCHASE, rows_at(BASE_S, BASE_S + 3), [BASE_S])
+    known = replace(split, probability=np.linspace(0, 1, len(split), dtype=np.float32))
+    rows = {f.name: getattr(known, f.name) for f in fields(SplitRows)}
     vectors = np.ones((len(ITEMS) + FIRST_CODE, 2), np.float32)
-    Samples(SPEC, CATALOGUE, vectors, split, split, split).save(tmp_path)
-    loaded = Samples.load(tmp_path)
-    assert loaded.spec == SPEC
+    names = ("train", "validation", "test", "panel")
+    base = BaseSamples(SPEC, CATALOGUE, vectors, {name: SplitRows(**rows) for name in names})
+    for folder in ("base", "grouped"):
+        (tmp_path / folder).mkdir()
+    base.save(tmp_path / "base")
+    spec = replace(SPEC, n_min=SPEC.n_min + 1)
+    save_grouped(tmp_path / "grouped", base, spec, [side(BASE_S)])
+    loaded = Samples.load(tmp_path / "base", tmp_path / "grouped")
+    assert loaded.spec == spec
     assert np.array_equal(loaded.catalogue.keys, CATALOGUE.keys)
     assert np.array_equal(loaded.item_vectors, vectors)
-    for part in (loaded.train, loaded.validation, loaded.test):
-        for (name, found), (_, expected) in zip(arrays(part), arrays(split), strict=True):
+    for part in (getattr(loaded, name) for name in names):
+        for (name, found), (_, expected) in zip(arrays(part), arrays(known), strict=True):
             assert np.array_equal(found, expected), name
             assert found.dtype == expected.dtype, name
 

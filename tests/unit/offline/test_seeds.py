@@ -70,8 +70,8 @@ def test_what_is_not_defined_is_null(pipeline: Pipeline, monkeypatch: pytest.Mon
     """Without a low-activity user of both classes the figure is null, and the rest still stands."""
     load = Samples.load
 
-    def nobody_low(folder: Any) -> Any:
-        samples = load(folder)
+    def nobody_low(*folders: Any) -> Any:
+        samples = load(*folders)
         test: Split = samples.test
         return replace(samples, test=replace(test, row_low=np.zeros(len(test), bool)))
 
