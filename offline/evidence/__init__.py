@@ -1,0 +1,1 @@
+"""Evidence: cells are run, kept in one tidy table, and reported with their intervals."""
