@@ -101,7 +101,7 @@ def test_point_estimates_are_means_of_means() -> None:
     """GAUC is the mean over worlds of the mean over seeds of the weighted mean over users."""
     random = np.random.default_rng(2)
     worlds = [
-        World(random.random((3, seeds, users)), random.integers(1, 5, users) + 0.0)
+        World(random.random((3, seeds, users)), random.integers(1, 5, users).astype(np.float64))
         for seeds, users in ((2, 7), (4, 11))
     ]
     for method, found in enumerate(bootstrap(worlds, replicates=10)):
