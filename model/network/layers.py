@@ -36,6 +36,10 @@ class CodeTable(nn.Embedding):
     std = FIELD_STD
 
 
+class ZeroTable(nn.Embedding):
+    """A table whose rows start at zero: at first it adds nothing."""
+
+
 class ZeroLinear(nn.Linear):
     """A linear layer that starts as the constant zero."""
 
@@ -137,6 +141,8 @@ def _start(module: nn.Module, generator: torch.Generator) -> None:
             module.weight[PAD] = 0.0
         case CodeTable():
             module.weight.normal_(0.0, module.std, generator=generator)
+        case ZeroTable():
+            module.weight.zero_()
         case ZeroLinear():
             module.weight.zero_()
             module.bias.zero_()

@@ -18,6 +18,7 @@ from model.network.contract import ConversionModel
 from model.network.prediction import predict
 from offline.evaluation import evaluate, gauc_low
 from offline.training import TrainConfig, train
+from tests.baselines import MODELS
 from tests.synthetic import TINY, World, world
 
 DRAWN = world(rows=200)
@@ -131,6 +132,17 @@ def test_a_killed_and_resumed_run_equals_the_uninterrupted_one(
     assert parameters(resumed) == parameters(whole)
     assert (found.epochs, found.best_epoch) == (expected.epochs, expected.best_epoch)
     assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["melt", "uie"])
+def test_what_a_model_draws_and_keeps_survives_a_kill(name: str, tmp_path: Path) -> None:
+    """Models that draw by chance and change themselves resume to the same bytes too."""
+    whole, broken, resumed = (MODELS[name](DRAWN, TINY, 1) for _ in range(3))
+    train(whole, DRAWN.split, SHORT, tmp_path / "a")
+    with pytest.raises(Killed):
+        train(broken, mortal(DRAWN.split, 14), SHORT, tmp_path / "b")
+    train(resumed, DRAWN.split, SHORT, tmp_path / "b")
+    assert parameters(resumed) == parameters(whole)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
