@@ -3,7 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +22,18 @@ from offline.engine import Engine, connect
 from offline.events import CanonicalTables
 from offline.generations import GenerationFiles
 from offline.grouped import USERS
-from offline.groupings import (
-    ARCHETYPE_CODES,
-    PROFILES,
-    Grouping,
-    archetype_codes,
-    group_shape,
-    permuted,
-    save_codes,
-)
+from offline.groupings import group_shape
 from offline.groups import fit_groups
-from offline.histories import item_keys
+from offline.histories import epoch_s, item_keys
 from offline.presets import Preset
 from offline.priors import Members, PriorSources, prefix_depths, write_priors
 from offline.profiles import ProfileSources, write_profiles
-from offline.rules import ConfigError
-from offline.segments import activity_levels
-from offline.truth import Truth
 from offline.vectors import VectorFile, evenly_spaced
 from offline.writers.selection import open_writer, provenance
 from offline.writers.settings import WriterSettings
 from offline.writers.writer import TEMPLATE
 
 GROUP_SEED = 0
-
-
-def epoch_s(moment: datetime) -> int:
-    """Seconds since the epoch of a moment in UTC without a zone."""
-    return int(moment.replace(tzinfo=UTC).timestamp())
 
 
 @dataclass(frozen=True)
@@ -89,9 +73,7 @@ class Cuts:
         self.writer = writer or WriterSettings()
         self.encoder = encoder or EncoderChoice()
 
-    def build(
-        self, moment: datetime, fitted: Cut | None = None, grouping: Grouping = PROFILES
-    ) -> Cut:
+    def build(self, moment: datetime, fitted: Cut | None = None) -> Cut:
         """Build, or find, the generation cut at a moment.
 
         Args:
@@ -99,7 +81,6 @@ class Cuts:
                 seconds.
             fitted: an earlier cut whose encoder block and codebooks stay frozen; None fits both
                 here.
-            grouping: how users get their groups.
 
         Returns:
             The cut's artefacts.
@@ -121,62 +102,38 @@ class Cuts:
             inputs=(profiles, *frozen[:1]),
             code=("offline.embeddings", *self.encoder.code),
         )
-        groups = self.store.make(
+        groups = self.groups(embeddings, fitted)
+        priors = self.priors(moment, groups)
+        return Cut(epoch_s(moment), profiles, embeddings, groups, priors)
+
+    def groups(self, embeddings: Artefact, fitted: Cut | None = None) -> Artefact:
+        """Group ids of all users by their vectors.
+
+        Args:
+            embeddings: holds ``embeddings.npy``, users in the order of the users table.
+            fitted: an earlier cut whose codebooks stay frozen.
+        """
+        return self.store.make(
             "groups",
-            lambda out: self._group(profiles, embeddings, fitted, out),
+            lambda out: self._group(embeddings, fitted, out),
             {"levels": self.preset.levels, "codes": self.preset.codes_per_level},
-            inputs=(embeddings, *frozen[1:]),
+            inputs=(self.events, embeddings, *((fitted.groups,) if fitted else ())),
             code=("offline.groups", "offline.assignment", "offline.drift", "offline.histories"),
             resumable=True,
         )
-        groups = self._regrouped(moment, groups, grouping)
-        priors = self.store.make(
+
+    def priors(self, moment: datetime, groups: Artefact) -> Artefact:
+        """The priors of groups, as of a cut, and how deep each user's prefix goes."""
+        return self.store.make(
             "priors",
             lambda out: self._priors(moment, groups, out),
-            cut | {"group_len": self.preset.group_len, "n_min": self.preset.n_min},
+            {
+                "cut": moment.isoformat(),
+                "group_len": self.preset.group_len,
+                "n_min": self.preset.n_min,
+            },
             inputs=(self.events, groups),
         )
-        return Cut(epoch_s(moment), profiles, embeddings, groups, priors)
-
-    def _regrouped(self, moment: datetime, groups: Artefact, grouping: Grouping) -> Artefact:
-        """The groups of a grouping that profiles alone do not give."""
-        if grouping.simulated_only:
-            groups = self.store.make(
-                "true_groups",
-                lambda out: self._true_groups(grouping, out),
-                {"kind": grouping.kind},
-                inputs=(self.events,),
-                code=("offline.groupings", "offline.truth"),
-            )
-        if grouping.permutation is None:
-            return groups
-        return self.store.make(
-            "permuted_groups",
-            lambda out: self._permute(moment, groups, grouping.permutation or 0, out),
-            {"cut": moment.isoformat(), "permutation": grouping.permutation},
-            inputs=(self.events, groups),
-            code=("offline.groupings", "offline.segments"),
-        )
-
-    def _true_groups(self, grouping: Grouping, out: Path) -> None:
-        tables = CanonicalTables.open(self.events.folder)
-        truth = Truth.beside(tables.folder)
-        if truth is None:
-            raise ConfigError(
-                f"grouping {grouping.kind!r} needs the truth of a simulated data set; "
-                f"{tables.schema.name!r} has none"
-            )
-        oracle = grouping.kind == "oracle"
-        archetypes = (
-            truth.archetypes(tables.users()) if oracle else truth.likeliest_archetypes(tables)
-        )
-        save_codes(out, archetype_codes(archetypes), ARCHETYPE_CODES)
-
-    def _permute(self, moment: datetime, groups: Artefact, seed: int, out: Path) -> None:
-        tables = CanonicalTables.open(self.events.folder)
-        codes = np.load(groups.folder / "codes.npy", allow_pickle=False)
-        level = activity_levels(tables, epoch_s(moment))
-        save_codes(out, permuted(codes, level, seed), group_shape(groups.folder)[1])
 
     def _profiles(self, moment: datetime, out: Path) -> None:
         tables = CanonicalTables.open(self.events.folder)
@@ -202,9 +159,7 @@ class Cuts:
         table = pq.read_table(profiles.folder / "profiles.parquet")
         write_embeddings(table, self.encoder.open(self.store), out, block)
 
-    def _group(
-        self, profiles: Artefact, embeddings: Artefact, fitted: Cut | None, out: Path
-    ) -> None:
+    def _group(self, embeddings: Artefact, fitted: Cut | None, out: Path) -> None:
         vectors = VectorFile(embeddings.folder / "embeddings.npy")
         preset, checkpoints = self.preset, out / "checkpoints"
         if fitted:
@@ -223,8 +178,8 @@ class Cuts:
         reference.save(out)
         found = {"levels": diagnostics, "drift": asdict(measure_drift(reference, norms))}
         (out / "diagnostics.json").write_text(json.dumps(found, indent=1))
-        ids = pq.read_table(profiles.folder / "profiles.parquet", columns=["user_id"])["user_id"]
-        np.save(out / USERS, item_keys(ids))
+        users = CanonicalTables.open(self.events.folder).users()
+        np.save(out / USERS, item_keys(users["user_id"]))
         shutil.rmtree(checkpoints, ignore_errors=True)
 
     def _priors(self, moment: datetime, groups: Artefact, out: Path) -> None:

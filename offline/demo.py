@@ -15,9 +15,10 @@ from offline.artefacts import Store
 from offline.embedded_redis import embedded_redis
 from offline.histories import seconds
 from offline.local_service import LocalService, local_service
-from offline.pipeline import Pipeline, periods
+from offline.pipeline import Pipeline
 from offline.presets import PRESETS
 from offline.release import MODEL, Records, cut_records, publish_records, release
+from offline.sampling import periods
 from offline.sources import complete_journey
 
 SEED = 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.codebooks import Codebooks
 from offline.datasets.simulated.constants import CONSTANTS
 
-Kind = Literal["profiles", "aligned", "user_rows", "bayes", "oracle"]
+Kind = Literal["none", "profiles", "aligned", "user_rows", "bayes", "oracle"]
 Codes = NDArray[np.int32]
 SHAPE = "shape.npy"
 ARCHETYPE_CODES = max(CONSTANTS.stages, CONSTANTS.tastes, CONSTANTS.philosophies)
@@ -21,8 +21,9 @@ class Grouping:
     """A way to group users; everything after the codes is the same for all (docs/evidence.md)."""
 
     kind: Kind = "profiles"
-    """``profiles``: by embedded profiles, as served. ``aligned``: by behaviour-aligned profiles.
-    ``user_rows``: by the user rows of a trained DIN. ``bayes`` and ``oracle``: simulator only."""
+    """``none``: nobody has one. ``profiles``: by embedded profiles, as served. ``aligned``: by
+    behaviour-aligned profiles. ``user_rows``: by the user rows of a trained DIN. ``bayes`` and
+    ``oracle``: by a guess at the archetype and by the archetype, simulator only."""
     codes_per_level: int | None = None
     """None: the sizing rule of docs/groups.md."""
     permutation: int | None = None
@@ -46,6 +47,7 @@ class Grouping:
 
 
 PROFILES = Grouping()
+NO_GROUPS = Grouping("none")
 
 
 def permuted(codes_NM: Codes, level_N: NDArray[np.int8], seed: int) -> Codes:
@@ -79,6 +81,11 @@ def archetype_codes(archetype_N: NDArray[np.int64]) -> Codes:
     stage, rest = np.divmod(archetype_N, CONSTANTS.tastes * CONSTANTS.philosophies)
     codes = [stage, *np.divmod(rest, CONSTANTS.philosophies)]
     return np.stack(codes, axis=1).astype(np.int32)
+
+
+def no_groups(users: int) -> Codes:
+    """int32 ``[N, 1]``: the code for "no group" of a single code, for everybody."""
+    return np.ones((users, 1), np.int32)
 
 
 def save_codes(folder: Path, codes_NM: Codes, codes_per_level: int) -> None:

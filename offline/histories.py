@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,11 @@ Column: TypeAlias = "pa.ChunkedArray[Any]"
 def seconds(times: Column) -> Ints:
     """int64 seconds since the epoch, rounded down, of a ``timestamp('ms')`` column."""
     return np.asarray(times.cast(pa.int64()), np.int64) // 1000
+
+
+def epoch_s(moment: datetime) -> int:
+    """Seconds since the epoch of a moment in UTC without a zone."""
+    return int(moment.replace(tzinfo=UTC).timestamp())
 
 
 def positions(values: Column, sorted_ids: Column) -> Ints:

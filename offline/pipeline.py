@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -9,39 +10,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
-from model.assembly import Catalogue
 from model.network.contract import ConversionModel
 from model.network.prediction import predict
-from model.spec import SECONDS_PER_DAY, FeatureSpec
 from offline.artefacts import Artefact, Store
-from offline.cuts import Cut, Cuts, epoch_s
+from offline.cuts import Cut, Cuts
 from offline.distillation import collapse, mean_alpha_distill
 from offline.encoders import EncoderChoice
 from offline.evaluation import evaluate, gauc_low
-from offline.events import CanonicalTables, DatasetSchema
-from offline.events import Split as TimeSplit
+from offline.events import CanonicalTables
 from offline.generations import GroupSide
-from offline.groupings import PROFILES, Grouping, group_shape
-from offline.histories import Histories, Ints, positions, seconds
-from offline.models import build_model, load_state, save_state
+from offline.groupings import NO_GROUPS, PROFILES, Grouping, group_shape
+from offline.histories import Histories
+from offline.methods.method import Materials, Method
+from offline.methods.registry import METHODS, method_of
+from offline.models import load_state, save_state
 from offline.presets import Preset
-from offline.rows import PROBABILITY, Clicks, Period, build_rows
+from offline.regrouping import Grouped, regroup
 from offline.rules import ConfigError
-from offline.samples import PANEL, BaseSamples, Samples, item_vectors, save_grouped
+from offline.samples import BaseSamples, Samples, save_grouped, with_clicks
+from offline.sampling import build_base, open_histories
 from offline.training import train
-from offline.truth import Truth
-from offline.vocabulary import (
-    ACTIVITY_WINDOW_DAYS,
-    Columns,
-    Sizes,
-    build_catalogue,
-    build_spec,
-)
+from offline.user_rows import write_user_rows
 from offline.writers.settings import WriterSettings
 
 LOGGER = logging.getLogger(__name__)
+CHOIRREC = METHODS["choirrec"]
+"""Whose size the matched methods have."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +79,29 @@ class Pipeline:
         """The canonical tables, opened."""
         return CanonicalTables.open(self.events().folder)
 
-    def training_cut(self, grouping: Grouping = PROFILES) -> Cut:
+    def training_cut(self) -> Cut:
         """The generation that training and evaluation read: cut where training starts."""
-        return self._cut(self.tables().schema.split.train_start, grouping=grouping)
+        return self._cut(self.tables().schema.split.train_start)
+
+    def grouped(self, grouping: Grouping) -> Cut | Grouped:
+        """The same generation by any grouping."""
+        if grouping == PROFILES:
+            return self.training_cut()
+        start = self.tables().schema.split.train_start
+        return regroup(self._cuts(), start, grouping, self._vectors(grouping))
+
+    def _vectors(self, grouping: Grouping) -> Artefact | None:
+        """The vectors that decide a grouping where profiles do not."""
+        if grouping.kind != "user_rows":
+            return None
+        trained = self.trained("din", grouping.seed)
+        return self.store.make(
+            "user_rows",
+            lambda out: self._write_user_rows(trained, out),
+            {},
+            inputs=(self.events(), trained),
+            code=("offline.user_rows",),
+        )
 
     def serving_cut(self, moment: datetime | None = None) -> Cut:
         """A generation to publish, by the frozen encoder block and codebooks.
@@ -115,15 +131,15 @@ class Pipeline:
         }
         return self.store.make(
             "base_samples",
-            lambda out: self._build_base().save(out),
+            lambda out: build_base(self.tables(), self.preset).save(out),
             settings,
             inputs=(self.events(),),
-            code=("offline.rows", "offline.samples", "offline.truth"),
+            code=("offline.sampling",),
         )
 
     def samples(self, grouping: Grouping = PROFILES) -> Artefact:
         """What a grouping adds to the rows."""
-        base, cut = self.base_samples(), self.training_cut(grouping)
+        base, cut = self.base_samples(), self.grouped(grouping)
         return self.store.make(
             "samples",
             lambda out: self._group_samples(BaseSamples.load(base.folder), cut, out),
@@ -136,29 +152,52 @@ class Pipeline:
         return Samples.load(self.base_samples().folder, self.samples(grouping).folder)
 
     def trained(self, name: str, seed: int) -> Artefact:
-        """A trained model: ``state.npz`` and ``training.json``."""
-        samples = self.samples()
+        """A trained model: ``state.npz`` and ``training.json``.
+
+        Args:
+            name: of a method (offline/methods/registry.py).
+            seed: decides its start and its order of rows.
+
+        Raises:
+            KeyError: when there is no such method.
+        """
+        method, preset = method_of(name), self.preset
+        read = self._read_by(method, seed)
+        settings = {
+            "build": f"{method.module}.{method.build.__name__}",
+            "options": dict(method.options),
+            "matched": method.matched,
+            "needs": list(method.needs),
+            "seed": seed,
+            "network": asdict(preset.network),
+            "train": asdict(preset.train),
+            "one_pass_rows": preset.one_pass_rows,
+            "losses": preset.losses,
+        }
+        code = ["offline.training", "model.baselines.size_match", method.module]
+        code += [CHOIRREC.module] if method.matched else []
         return self.store.make(
             "training",
-            lambda out: self._train(name, seed, out),
-            {"model": name, "seed": seed, "preset": asdict(self.preset)},
-            inputs=(samples,),
-            code=("offline.training", "offline.models"),
+            lambda out: self._train(method, seed, out),
+            settings,
+            inputs=read,
+            code=code,
             resumable=True,
         )
 
     def evaluated(self, name: str, seed: int) -> Artefact:
-        """A model's metrics on the test rows: ``metrics.json``, and its ``logit.npy``."""
-        samples, trained = self.samples(), self.trained(name, seed)
+        """What a model says of the test rows: its logits, and ``metrics.json``.
 
-        def build(out: Path) -> None:
-            split = self.load_samples().test
-            prediction = predict(self.model(name, seed), split)
-            metrics = evaluate(prediction.logit, split, prediction.alpha_fusion)
-            np.save(out / "logit.npy", prediction.logit)
-            (out / "metrics.json").write_text(metrics.to_json())
-
-        return self.store.make("evaluation", build, {}, inputs=(samples, trained))
+        Where the data set has a panel, its logits are kept too (``panel_logit.npy``).
+        """
+        method = method_of(name)
+        read, trained = self._read_by(method, seed), self.trained(name, seed)
+        return self.store.make(
+            "evaluation",
+            lambda out: self._evaluate(name, seed, out),
+            {},
+            inputs=(*read, trained),
+        )
 
     def training(self, name: str, seed: int) -> Mapping[str, Any]:
         """What was done to train a model, by name (``offline.training.TrainResult``)."""
@@ -175,129 +214,96 @@ class Pipeline:
 
     def model(self, name: str, seed: int) -> ConversionModel:
         """A trained model, loaded."""
-        samples = self.load_samples()
-        model = build_model(name, samples, self.preset, seed)
+        method = method_of(name)
+        model = method.make(self._materials(method, seed), CHOIRREC)
         load_state(model, self.trained(name, seed).folder / "state.npz")
         return model
 
+    def method_samples(self, name: str, seed: int) -> Samples:
+        """The rows as a method reads them: with its groups, and clicks if it needs them."""
+        return self._samples_for(method_of(name), seed)
+
     def histories(self) -> Histories:
         """What was known of every user when."""
-        return open_histories(self.tables(), self.load_samples().spec)
+        return open_histories(self.tables(), BaseSamples.load(self.base_samples().folder).spec)
 
-    def _cut(
-        self, moment: datetime, fitted: Cut | None = None, grouping: Grouping = PROFILES
-    ) -> Cut:
-        cuts = Cuts(self.store, self.events(), self.preset, self.writer, self.encoder)
-        return cuts.build(moment, fitted, grouping)
+    def _cuts(self) -> Cuts:
+        return Cuts(self.store, self.events(), self.preset, self.writer, self.encoder)
 
-    def _build_base(self) -> BaseSamples:
-        tables = self.tables()
-        split = tables.schema.split
-        users, items = tables.users(), tables.items()
-        spec = build_spec(
-            users,
-            items,
-            columns_of(tables.schema),
-            window_purchases(tables, epoch_s(split.train_start)),
-            Sizes(
-                history_len=self.preset.history_len,
-                group_len=self.preset.group_len,
-                levels=self.preset.levels,
-                codes_per_level=1,
-                n_min=self.preset.n_min,
-            ),
-        )
-        catalogue = build_catalogue(spec, items)
-        histories = open_histories(tables, spec)
-        truth = Truth.beside(tables.folder)
-        low = truth.low_activity(users) if truth else None
-        parts = [(period, clicks_of(tables, catalogue, period, truth)) for period in periods(split)]
-        if truth:
-            clicks = Clicks.of(truth.panel(), users["user_id"], catalogue)
-            parts.append((replace(periods(split)[-1], name=PANEL), clicks))
-        return BaseSamples(
-            spec=spec,
-            catalogue=catalogue,
-            item_vectors=item_vectors(
-                catalogue, histories, epoch_s(split.train_start), self.preset.network.item_dim
-            ),
-            splits={
-                period.name: build_rows(spec, catalogue, histories, clicks, period, low)
-                for period, clicks in parts
-            },
-        )
+    def _cut(self, moment: datetime, fitted: Cut | None = None) -> Cut:
+        return self._cuts().build(moment, fitted)
 
-    def _group_samples(self, base: BaseSamples, cut: Cut, out: Path) -> None:
+    def _group_samples(self, base: BaseSamples, cut: Cut | Grouped, out: Path) -> None:
         levels, codes = group_shape(cut.groups.folder)
         spec = replace(base.spec, levels=levels, codes_per_level=codes, n_min=self.preset.n_min)
         save_grouped(out, base, spec, [GroupSide.load(cut.files(), spec)])
 
-    def _train(self, name: str, seed: int, out: Path) -> None:
-        loaded = self.load_samples()
-        model = build_model(name, loaded, self.preset, seed)
+    def _write_user_rows(self, trained: Artefact, out: Path) -> None:
+        write_user_rows(self.tables(), trained.folder, self.load_samples(NO_GROUPS), out)
+
+    def _read_by(self, method: Method, seed: int) -> tuple[Artefact, ...]:
+        """The artefacts a method reads."""
+        further = (self._user_vectors(method),) if "user_vectors" in method.needs else ()
+        return (self.base_samples(), self.samples(method.grouped(seed)), *further)
+
+    def _samples_for(self, method: Method, seed: int) -> Samples:
+        samples = self.load_samples(method.grouped(seed))
+        return (
+            with_clicks(samples, self.preset.history_len) if "clicks" in method.needs else samples
+        )
+
+    def _user_vectors(self, method: Method) -> Artefact:
+        """The profile vectors that a method reads: those its grouping is made from."""
+        return self._vectors(method.grouping) or self.training_cut().embeddings
+
+    def _materials(self, method: Method, seed: int) -> Materials:
+        vectors = None
+        if "user_vectors" in method.needs:
+            file = self._user_vectors(method).folder / "embeddings.npy"
+            vectors = numbered_vectors(np.load(file, mmap_mode="r", allow_pickle=False))
+        return Materials(self._samples_for(method, seed), self.preset, seed, vectors)
+
+    def _train(self, method: Method, seed: int, out: Path) -> None:
+        materials = self._materials(method, seed)
+        samples, config = materials.samples, replace(self.preset.train, seed=seed)
+        if len(samples.train) >= self.preset.one_pass_rows:
+            config = replace(config, epochs=1)
+        model = method.make(materials, CHOIRREC)
+        began_s = time.process_time()
         result = train(
-            model,
-            loaded.train,
-            replace(self.preset.train, seed=seed),
-            out / "checkpoints",
-            loaded.validation,
-            gauc_low,
+            model, samples.train, config, out / "checkpoints", samples.validation, gauc_low
         )
         save_state(model, out / "state.npz")
-        record = asdict(result)
+        record = asdict(result) | {
+            "cpu_s": time.process_time() - began_s,
+            "dense_parameters": model.dense_parameters(),
+            "table_parameters": sum(v.numel() for v in model.parameters())
+            - model.dense_parameters(),
+        }
         if warning := collapse(mean_alpha_distill(record)):
-            LOGGER.warning("%s, seed %d: %s", name, seed, warning)
+            LOGGER.warning("%s, seed %d: %s", method.name, seed, warning)
         (out / "training.json").write_text(json.dumps(record, indent=1))
 
-
-def periods(split: TimeSplit) -> tuple[Period, Period, Period]:
-    """Training, validation and test as half-open spans of seconds."""
-    train_s, validation_s, test_s, end_s = (
-        epoch_s(moment)
-        for moment in (split.train_start, split.validation_start, split.test_start, split.test_end)
-    )
-    return (
-        Period("train", train_s, validation_s),
-        Period("validation", validation_s, test_s),
-        Period("test", test_s, end_s),
-    )
+    def _evaluate(self, name: str, seed: int, out: Path) -> None:
+        samples, model = self.method_samples(name, seed), self.model(name, seed)
+        prediction = predict(model, samples.test)
+        np.save(out / "logit.npy", prediction.logit)
+        if prediction.alpha_fusion is not None:
+            np.save(out / "alpha_fusion.npy", prediction.alpha_fusion)
+        if samples.panel is not None:
+            np.save(out / "panel_logit.npy", predict(model, samples.panel).logit)
+        metrics = evaluate(prediction.logit, samples.test, prediction.alpha_fusion)
+        (out / "metrics.json").write_text(metrics.to_json())
 
 
-def columns_of(schema: DatasetSchema) -> Columns:
-    """What the model reads of a data set."""
-    return Columns(
-        discrete=schema.discrete,
-        continuous=schema.continuous,
-        categories=schema.categories,
-        side=schema.side,
-        clicks_count=not schema.clicks_are_sampled,
-        profile_windows_days=schema.profile_windows_days,
-    )
+def numbered_vectors(vectors_NW: Any) -> NDArray[np.float32]:
+    """Vectors by user number: a zero row for unknown users first, entries of about unit size.
 
+    Args:
+        vectors_NW: float32 ``[N, W]`` of unit length, users in the order of the users table.
 
-def clicks_of(
-    tables: CanonicalTables, catalogue: Catalogue, period: Period, truth: Truth | None = None
-) -> Clicks:
-    """The clicks of one period, with their true probabilities where those are known."""
-    clicks = tables.clicks()
-    if truth:
-        clicks = clicks.append_column(PROBABILITY, pa.array(truth.probabilities()))
-    times = seconds(clicks["time"])
-    inside = np.flatnonzero((times >= period.start_s) & (times < period.end_s))
-    return Clicks.of(clicks.take(inside), tables.users()["user_id"], catalogue)
-
-
-def window_purchases(tables: CanonicalTables, before_s: int) -> Ints:
-    """int64 ``[N]``: each user's purchases in the activity window before a moment."""
-    purchases = tables.purchases()
-    users = positions(purchases["user_id"], tables.users()["user_id"])
-    times = seconds(purchases["time"])
-    since_s = before_s - ACTIVITY_WINDOW_DAYS * SECONDS_PER_DAY
-    inside = (times >= since_s) & (times < before_s)
-    return np.bincount(users[inside], minlength=len(tables.users())).astype(np.int64)
-
-
-def open_histories(tables: CanonicalTables, spec: FeatureSpec) -> Histories:
-    """The event logs of every user; sampled clicks say nothing of activity and stay out."""
-    clicks = tables.clicks() if spec.clicks_count else None
-    return Histories.build(spec, tables.users(), tables.purchases(), clicks, tables.searches())
+    Returns:
+        float32 ``[N + 1, W]``.
+    """
+    scaled = np.asarray(vectors_NW, np.float32) * np.float32(np.sqrt(vectors_NW.shape[1]))
+    return np.concatenate([np.zeros((1, scaled.shape[1]), np.float32), scaled])

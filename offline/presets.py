@@ -19,6 +19,8 @@ class Preset:
     codes_per_level: int | None = None
     """None: the sizing rule of docs/groups.md."""
     n_min: int = 50
+    one_pass_rows: int = 500_000
+    """Training rows from which one epoch is enough: in a second one sparse ids overfit."""
     auxiliary: bool = True
     """True: the preset ``identified`` of the losses; False: ``literal`` (docs/model.md)."""
 
@@ -40,6 +42,13 @@ PRESETS = {
         history_len=50,
         group_len=50,
     ),
+    "paper": Preset(
+        name="paper",
+        network=NetworkConfig.demo(),
+        train=TrainConfig(epochs=4, threads=1),
+        history_len=50,
+        group_len=50,
+    ),
     "spec": Preset(
         name="spec",
         network=NetworkConfig.spec(),
@@ -48,4 +57,5 @@ PRESETS = {
         group_len=50,
     ),
 }
-"""``spec`` has the sizes of docs/model.md; ``demo`` about half of every width."""
+"""``spec`` has the sizes of docs/model.md; ``demo`` about half of every width; ``paper`` is what
+the evidence is made with (docs/evidence.md)."""

@@ -1,7 +1,7 @@
 """Samples: rows with their group priors, stored in two parts because rows outlive groupings."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.assembly import Catalogue, GroupArrays, UserArrays, group_arrays
 from model.network.batch import Split, SplitRows
 from model.spec import FIRST_CODE, FeatureSpec
+from offline.click_history import ClickLog
 from offline.generations import GroupSide
 from offline.histories import Histories, Ints
 from offline.item_vectors import purchase_svd
@@ -30,6 +31,8 @@ class BaseSamples:
     catalogue: Catalogue
     item_vectors: NDArray[np.float32]
     """float32 ``[I + 2, item width]``: where the item id rows begin."""
+    item_purchases: Ints
+    """int64 ``[I + 2]``: purchases before training, by catalogue row."""
     splits: Mapping[str, SplitRows]
     """By name: ``SPLITS``, and ``PANEL`` where there is one."""
 
@@ -39,6 +42,7 @@ class BaseSamples:
         np.save(folder / "item_keys.npy", self.catalogue.keys)
         np.save(folder / "item_codes.npy", self.catalogue.codes)
         np.save(folder / "item_vectors.npy", self.item_vectors)
+        np.save(folder / "item_purchases.npy", self.item_purchases)
         for name, rows in self.splits.items():
             _save(folder / name, _columns(rows))
 
@@ -52,6 +56,7 @@ class BaseSamples:
                 codes=np.load(folder / "item_codes.npy", allow_pickle=False),
             ),
             item_vectors=np.load(folder / "item_vectors.npy", allow_pickle=False),
+            item_purchases=np.load(folder / "item_purchases.npy", allow_pickle=False),
             splits={
                 name: SplitRows(**_load_rows(folder / name))
                 for name in (*SPLITS, PANEL)
@@ -68,6 +73,8 @@ class Samples:
     catalogue: Catalogue
     item_vectors: NDArray[np.float32]
     """float32 ``[I + 2, item width]``: where the item id rows begin."""
+    item_purchases: Ints
+    """int64 ``[I + 2]``: purchases before training, by catalogue row."""
     train: Split
     validation: Split
     test: Split
@@ -87,6 +94,7 @@ class Samples:
             spec=FeatureSpec.from_json((grouped / "spec.json").read_text()),
             catalogue=rows.catalogue,
             item_vectors=rows.item_vectors,
+            item_purchases=rows.item_purchases,
             **{name: _joined(part, grouped / name) for name, part in rows.splits.items()},
         )
 
@@ -183,6 +191,28 @@ def item_vectors(
     early = log.times < before_s
     shape = (len(log.offsets) - 1, len(catalogue.keys) + FIRST_CODE)
     return purchase_svd(users[early], catalogue.rows(log.keys)[early], shape, width, seed=0)
+
+
+def item_purchases(catalogue: Catalogue, histories: Histories, before_s: int) -> Ints:
+    """int64 ``[I + 2]``: purchases of each catalogue row strictly before a moment."""
+    log = histories.purchases
+    bought = catalogue.rows(log.keys[log.times < before_s])
+    return np.bincount(bought, minlength=len(catalogue.keys) + FIRST_CODE).astype(np.int64)
+
+
+def with_clicks(samples: Samples, length: int) -> Samples:
+    """The samples with each context's last clicks and their outcomes.
+
+    Args:
+        samples: whose panel, where there is one, is no activity and in nobody's clicks.
+        length: clicks at most.
+    """
+    log = ClickLog.of([getattr(samples, name) for name in SPLITS])
+    names = SPLITS if samples.panel is None else (*SPLITS, PANEL)
+    parts = {name: getattr(samples, name) for name in names}
+    return replace(
+        samples, **{n: replace(part, clicks=log.before(part, length)) for n, part in parts.items()}
+    )
 
 
 def _prefixes(side: GroupSide) -> list[tuple[int, ...]]:

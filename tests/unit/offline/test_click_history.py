@@ -22,7 +22,8 @@ clicks = st.lists(
 
 def rows_of(events: list[Click]) -> SplitRows:
     """One context per click."""
-    hours, users, items, labels = (np.array(column, np.int64) for column in zip(*events, strict=True))
+    columns = np.array(events, np.int64).T
+    hours, users, items, labels = columns
     empty = world().split
     return replace(
         empty,

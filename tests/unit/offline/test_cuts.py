@@ -12,8 +12,9 @@ import pytest
 
 from model.encoder import EncoderBlock
 from offline.artefacts import Artefact, Store
-from offline.cuts import Cut, Cuts, epoch_s
+from offline.cuts import Cut, Cuts
 from offline.encoders import PREFIX, choose_encoder
+from offline.histories import epoch_s
 from offline.pipeline import Pipeline
 from tests.fixtures.embedding_server import KEY, MODEL, NATIVE_WIDTH, embedding_server
 from tests.fixtures.tiny_log import TINY_PRESET, building, shared_folder, tiny_pipeline

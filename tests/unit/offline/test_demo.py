@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import offline.demo
-from offline.cuts import epoch_s
 from offline.demo import Example, answer_table, choose_examples, demonstrate
+from offline.histories import epoch_s
 from offline.pipeline import Dataset, Pipeline
 from offline.sources import own_files
 from tests.fixtures.tiny_log import building, shared_folder, tiny_pipeline, write_log

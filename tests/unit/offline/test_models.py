@@ -1,4 +1,4 @@
-"""Models by name: made from samples, saved and read back to the bit."""
+"""Methods: networks made from samples by name, saved and read back to the bit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,12 @@ from model.losses import LossConfig, activity_threshold
 from model.network.choirrec import ChoirRec
 from model.network.contract import ConversionModel
 from model.spec import FIRST_CODE, OOV
-from offline.models import MODELS, build_model, load_state, lookups_of, losses_of, save_state
-from offline.presets import PRESETS
+from offline.groupings import Grouping
+from offline.methods.choirrec import losses_of
+from offline.methods.method import Materials
+from offline.methods.registry import METHODS, method_of
+from offline.models import load_state, lookups_of, save_state
+from offline.presets import PRESETS, Preset
 from offline.samples import Samples
 from tests.fixtures.tiny_log import TINY_PRESET
 from tests.synthetic import TINY, world
@@ -34,10 +38,22 @@ def samples() -> Samples:
         train=drawn.split,
         validation=drawn.split,
         test=drawn.split,
+        item_purchases=np.arange(rows),
     )
 
 
 SAMPLES = samples()
+CHOIRREC = METHODS["choirrec"]
+TRAINED = tuple(name for name in METHODS if name != "popularity")
+
+
+def build_model(name: str, preset: Preset, seed: int) -> ConversionModel:
+    """The network of a method on the small world."""
+    users = int(SAMPLES.train.context_user.max()) + 1
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((users + 1, 6)).astype(np.float32)
+    vectors[0] = 0
+    return method_of(name).make(Materials(SAMPLES, preset, seed, vectors), CHOIRREC)
 
 
 def state(model: ConversionModel) -> dict[str, bytes]:
@@ -47,33 +63,57 @@ def state(model: ConversionModel) -> dict[str, bytes]:
 
 def test_models_are_made_by_name_and_seed() -> None:
     """Each name makes its model; the seed decides its start, and nothing else does."""
-    assert isinstance(build_model("din", SAMPLES, PRESET, 0), Din)
-    assert isinstance(build_model("choirrec", SAMPLES, PRESET, 0), ChoirRec)
-    for name in MODELS:
-        first, again, other = (build_model(name, SAMPLES, PRESET, seed) for seed in (0, 0, 1))
+    assert isinstance(build_model("din_base", PRESET, 0), Din)
+    assert isinstance(build_model("choirrec", PRESET, 0), ChoirRec)
+    for name in TRAINED:
+        first, again, other = (build_model(name, PRESET, seed) for seed in (0, 0, 1))
         assert state(first) == state(again)
         assert state(first) != state(other)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     """A misspelt model says which there are."""
-    with pytest.raises(KeyError, match="known: din, choirrec"):
-        build_model("choirec", SAMPLES, PRESET, 0)
+    with pytest.raises(KeyError, match=r"known: .*din, .*choirrec"):
+        build_model("choirec", PRESET, 0)
 
 
-@pytest.mark.parametrize("name", MODELS)
+def test_a_matched_method_has_choirrecs_size_and_the_others_their_own() -> None:
+    """Controls and baselines have as many dense parameters as ChoirRec, within a twentieth."""
+    size = build_model("choirrec", PRESET, 0).dense_parameters()
+    for name, method in METHODS.items():
+        found = build_model(name, PRESET, 0).dense_parameters()
+        assert not method.matched or abs(found - size) <= 0.05 * size, name
+    assert build_model("din_base", PRESET, 0).dense_parameters() < size
+
+
+def test_only_permuted_methods_read_another_grouping_for_every_seed() -> None:
+    """The permutation follows the model's seed; everything else reads one grouping."""
+    assert METHODS["choirrec_permuted"].grouped(4) == Grouping(permutation=4)
+    for name in ("choirrec", "choirrec_oracle", "poso"):
+        assert METHODS[name].grouped(0) == METHODS[name].grouped(1)
+
+
+def test_popular_items_come_first_without_any_training() -> None:
+    """The control that needs no model orders items by their purchases before training."""
+    model = build_model("popularity", PRESET, 0)
+    batch = SAMPLES.train.batch(np.arange(20))
+    expected = np.log1p(SAMPLES.item_purchases[SAMPLES.train.row_item[:20]])
+    assert np.allclose(model(batch).logit.numpy().ravel(), expected)
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_model_begins_from_the_same_item_vectors(name: str) -> None:
     """Whatever helps is given to all: the item rows begin from purchases before training."""
-    found = build_model(name, SAMPLES, PRESET, 3).state_dict()["tables.item.weight"].numpy()
+    found = build_model(name, PRESET, 3).state_dict()["tables.item.weight"].numpy()
     known = np.asarray(lookups_of(SAMPLES).item_id_row) > OOV
     assert known.any()
     assert np.array_equal(found[known], SAMPLES.item_vectors[known])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_parameters_are_read_back_to_the_bit(name: str, tmp_path: Path) -> None:
     """A saved model is the loaded one, and equal parameters give equal files."""
-    model, other = (build_model(name, SAMPLES, PRESET, seed) for seed in (0, 1))
+    model, other = (build_model(name, PRESET, seed) for seed in (0, 1))
     save_state(model, tmp_path / "a.npz")
     load_state(other, tmp_path / "a.npz")
     assert state(other) == state(model)
@@ -83,12 +123,12 @@ def test_parameters_are_read_back_to_the_bit(name: str, tmp_path: Path) -> None:
 
 def test_parameters_of_another_model_are_refused(tmp_path: Path) -> None:
     """A file of DIN is no ChoirRec, and one of other sizes no model of these."""
-    save_state(build_model("din", SAMPLES, PRESET, 0), tmp_path / "din.npz")
+    save_state(build_model("din_base", PRESET, 0), tmp_path / "din.npz")
     with pytest.raises(RuntimeError, match="Missing key"):
-        load_state(build_model("choirrec", SAMPLES, PRESET, 0), tmp_path / "din.npz")
+        load_state(build_model("choirrec", PRESET, 0), tmp_path / "din.npz")
     wide = replace(PRESET, network=replace(TINY, tower=(20, 12, 8)))
     with pytest.raises(RuntimeError, match="size mismatch"):
-        load_state(build_model("din", SAMPLES, wide, 0), tmp_path / "din.npz")
+        load_state(build_model("din_base", wide, 0), tmp_path / "din.npz")
 
 
 def test_users_are_counted_by_training_rows_alone() -> None:
@@ -103,8 +143,8 @@ def test_users_are_counted_by_training_rows_alone() -> None:
 
 def test_the_preset_chooses_the_losses() -> None:
     """Presets differ by the auxiliary losses; theta_act is counted over the training rows."""
-    identified = losses_of(SAMPLES, PRESET)
-    literal = losses_of(SAMPLES, replace(PRESET, auxiliary=False))
+    identified = losses_of(Materials(SAMPLES, PRESET, 0))
+    literal = losses_of(Materials(SAMPLES, replace(PRESET, auxiliary=False), 0))
     assert identified == LossConfig.identified(theta_act=identified.theta_act)
     assert literal == LossConfig.literal(theta_act=identified.theta_act)
     train = SAMPLES.train

@@ -17,8 +17,9 @@ from model.spec import hour_and_weekday
 from offline.artefacts import Store
 from offline.cuts import Cuts
 from offline.distillation import mean_alpha_distill
-from offline.pipeline import Pipeline, clicks_of, periods
+from offline.pipeline import Pipeline
 from offline.release import Records, cut_records, publish_records, release, snapshot
+from offline.sampling import clicks_of, periods
 from offline.training import Epoch, TrainResult
 from offline.triton import stands
 from tests.fixtures.redis import RedisServer, running_redis

@@ -288,7 +288,9 @@ def test_samples_are_read_back_as_they_were(tmp_path: Path) -> None:
     rows = {f.name: getattr(known, f.name) for f in fields(SplitRows)}
     vectors = np.ones((len(ITEMS) + FIRST_CODE, 2), np.float32)
     names = ("train", "validation", "test", "panel")
-    base = BaseSamples(SPEC, CATALOGUE, vectors, {name: SplitRows(**rows) for name in names})
+    bought = np.arange(len(vectors))
+    splits = {name: SplitRows(**rows) for name in names}
+    base = BaseSamples(SPEC, CATALOGUE, vectors, bought, splits)
     for folder in ("base", "grouped"):
         (tmp_path / folder).mkdir()
     base.save(tmp_path / "base")
@@ -298,6 +300,7 @@ def test_samples_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert loaded.spec == spec
     assert np.array_equal(loaded.catalogue.keys, CATALOGUE.keys)
     assert np.array_equal(loaded.item_vectors, vectors)
+    assert np.array_equal(loaded.item_purchases, bought)
     for part in (getattr(loaded, name) for name in names):
         for (name, found), (_, expected) in zip(arrays(part), arrays(known), strict=True):
             assert np.array_equal(found, expected), name

@@ -10,10 +10,9 @@ import pytest
 
 from model.network.batch import Split
 from offline.artefacts import Store
-from offline.models import MODELS
 from offline.pipeline import Pipeline
 from offline.samples import Samples
-from offline.seeds import FIGURES, evaluate_seeds
+from offline.seeds import FIGURES, MODELS, evaluate_seeds
 from tests.fixtures.tiny_log import building, shared_folder, tiny_pipeline
 
 

@@ -1,0 +1,1 @@
+"""Methods: the named ways to score that evaluation compares."""

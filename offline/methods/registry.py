@@ -1,0 +1,57 @@
+"""The methods by name: what evaluation compares, and what the product trains."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from offline.groupings import PROFILES, Grouping
+from offline.methods.choirrec import choirrec
+from offline.methods.cold_transformer import cold_transformer
+from offline.methods.din import din, matched_din
+from offline.methods.method import Method
+from offline.methods.popularity import popularity
+from offline.methods.poso import poso
+
+ALIGNED = Grouping("aligned")
+ORACLE = Grouping("oracle")
+BAYES = Grouping("bayes")
+USER_ROWS = Grouping("user_rows")
+
+
+def _choirrec(name: str, title: str, grouping: Grouping = PROFILES, **options: Any) -> Method:
+    permuted = options.pop("permuted", False)
+    return Method(
+        name, title, choirrec, options, grouping=grouping, permuted=permuted, matched=False
+    )
+
+
+def _by_name(methods: Iterable[Method]) -> dict[str, Method]:
+    return {method.name: method for method in methods}
+
+
+METHODS = _by_name(
+    (
+        Method("popularity", "Popularity", popularity, matched=False),
+        Method("din_base", "DIN, as designed", din, matched=False),
+        Method("din", "DIN, matched width", din),
+        Method("din_activity", "DIN + activity (matched)", matched_din),
+        Method("din_vector", "DIN + activity + user vector", matched_din, needs=("user_vectors",)),
+        Method("poso", "POSO", poso),
+        Method("cold_transformer", "Cold-Transformer", cold_transformer, needs=("clicks",)),
+        _choirrec("choirrec", "ChoirRec"),
+        _choirrec("choirrec_permuted", "ChoirRec, permuted groups", permuted=True),
+        _choirrec("choirrec_oracle", "ChoirRec, true archetypes", ORACLE),
+        _choirrec("choirrec_bayes", "ChoirRec, Bayes reader's groups", BAYES),
+    )
+)
+"""All methods; tables of methods for a protocol stand in ``offline/evidence/plan.py``."""
+
+
+def method_of(name: str) -> Method:
+    """A method by name.
+
+    Raises:
+        KeyError: when there is none of that name.
+    """
+    if name not in METHODS:
+        raise KeyError(f"no method {name!r}; known: {', '.join(METHODS)}")
+    return METHODS[name]
