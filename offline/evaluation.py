@@ -115,7 +115,7 @@ def evaluate(logit: Floats, split: Split, alpha_fusion: Floats | None = None) ->
 
     def part(mask: Mask) -> SliceMetrics:
         alpha = None if alpha_fusion is None else alpha_fusion[mask]
-        return _measure(logit[mask], split.label[mask], split.row_user[mask], alpha)
+        return measure(logit[mask], split.label[mask], split.row_user[mask], alpha)
 
     return Metrics(
         low=part(split.row_low),
@@ -223,7 +223,18 @@ def _resamples(users: int, seed: int) -> Iterator[Ints]:
         yield rng.multinomial(users, chances, size=REPLICATES_AT_ONCE)
 
 
-def _measure(logit: Floats, label: Floats, user: Ints, alpha: Floats | None) -> SliceMetrics:
+def measure(logit: Floats, label: Floats, user: Ints, alpha: Floats | None) -> SliceMetrics:
+    """Measure some rows.
+
+    Args:
+        logit: ``[N]``.
+        label: ``[N]`` of 0 and 1.
+        user: int64 ``[N]`` user numbers.
+        alpha: ``[N]`` alpha_fusion; None for a model without.
+
+    Returns:
+        The metrics; NaN where one is not defined.
+    """
     users = user_aucs(logit, label, user)
     scores = logit.astype(np.float64)
     return SliceMetrics(

@@ -22,7 +22,8 @@ from offline.evaluation import evaluate, gauc_low
 from offline.events import CanonicalTables
 from offline.generations import GroupSide
 from offline.groupings import NO_GROUPS, PROFILES, Grouping, group_shape
-from offline.histories import Histories
+from offline.histories import Histories, epoch_s
+from offline.item_contexts import item_contexts
 from offline.methods.method import Materials, Method
 from offline.methods.registry import METHODS, method_of
 from offline.models import load_state, save_state
@@ -31,11 +32,13 @@ from offline.regrouping import Grouped, regroup
 from offline.rules import ConfigError
 from offline.samples import BaseSamples, Samples, save_grouped, with_clicks
 from offline.sampling import build_base, open_histories
+from offline.saviorenc import EncodedItems, encode_items
 from offline.training import train
 from offline.user_rows import write_user_rows
 from offline.writers.settings import WriterSettings
 
 LOGGER = logging.getLogger(__name__)
+ENCODED_ITEMS_SEED = 0
 CHOIRREC = METHODS["choirrec"]
 """Whose size the matched methods have."""
 
@@ -243,8 +246,12 @@ class Pipeline:
 
     def _read_by(self, method: Method, seed: int) -> tuple[Artefact, ...]:
         """The artefacts a method reads."""
-        further = (self._user_vectors(method),) if "user_vectors" in method.needs else ()
-        return (self.base_samples(), self.samples(method.grouped(seed)), *further)
+        further = {
+            "user_vectors": lambda: self._user_vectors(method),
+            "encoded_items": self._encoded_items,
+        }
+        needed = [further[need]() for need in method.needs if need in further]
+        return (self.base_samples(), self.samples(method.grouped(seed)), *needed)
 
     def _samples_for(self, method: Method, seed: int) -> Samples:
         samples = self.load_samples(method.grouped(seed))
@@ -256,12 +263,40 @@ class Pipeline:
         """The profile vectors that a method reads: those its grouping is made from."""
         return self._vectors(method.grouping) or self.training_cut().embeddings
 
+    def _encoded_items(self) -> Artefact:
+        """Items encoded from their texts by what is bought together before training."""
+
+        def build(out: Path) -> None:
+            tables, base = self.tables(), BaseSamples.load(self.base_samples().folder)
+            encoded = encode_items(
+                tables.items(),
+                base.catalogue,
+                self.histories(),
+                epoch_s(tables.schema.split.train_start),
+                self.encoder.open(self.store),
+                ENCODED_ITEMS_SEED,
+            )
+            encoded.save(out)
+
+        return self.store.make(
+            "encoded_items",
+            build,
+            {"encoder": self.encoder.decides, "seed": ENCODED_ITEMS_SEED},
+            inputs=(self.events(), self.base_samples()),
+            code=("offline.saviorenc", *self.encoder.code),
+        )
+
     def _materials(self, method: Method, seed: int) -> Materials:
-        vectors = None
+        samples, given = self._samples_for(method, seed), dict[str, Any]()
         if "user_vectors" in method.needs:
             file = self._user_vectors(method).folder / "embeddings.npy"
-            vectors = numbered_vectors(np.load(file, mmap_mode="r", allow_pickle=False))
-        return Materials(self._samples_for(method, seed), self.preset, seed, vectors)
+            given["user_vectors"] = numbered_vectors(np.load(file, mmap_mode="r"))
+        if "encoded_items" in method.needs:
+            given["encoded_items"] = EncodedItems.load(self._encoded_items().folder)
+        if "item_contexts" in method.needs:
+            start_s = epoch_s(self.tables().schema.split.train_start)
+            given["contexts"] = item_contexts(samples.catalogue, self.histories(), start_s)
+        return Materials(samples, self.preset, seed, **given)
 
     def _train(self, method: Method, seed: int, out: Path) -> None:
         materials = self._materials(method, seed)

@@ -1,6 +1,7 @@
 """Presets: sizes and training settings that belong together."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from model.network.config import NetworkConfig
 from offline.training import TrainConfig
@@ -28,6 +29,10 @@ class Preset:
     def losses(self) -> str:
         """Name of the preset of the losses."""
         return "identified" if self.auxiliary else "literal"
+
+    def described(self) -> dict[str, Any]:
+        """All its values, as JSON has them."""
+        return asdict(self)
 
     def shortened(self) -> "Preset":
         """One epoch: for a look at the whole way, not at figures."""

@@ -193,13 +193,6 @@ def item_vectors(
     return purchase_svd(users[early], catalogue.rows(log.keys)[early], shape, width, seed=0)
 
 
-def item_purchases(catalogue: Catalogue, histories: Histories, before_s: int) -> Ints:
-    """int64 ``[I + 2]``: purchases of each catalogue row strictly before a moment."""
-    log = histories.purchases
-    bought = catalogue.rows(log.keys[log.times < before_s])
-    return np.bincount(bought, minlength=len(catalogue.keys) + FIRST_CODE).astype(np.int64)
-
-
 def with_clicks(samples: Samples, length: int) -> Samples:
     """The samples with each context's last clicks and their outcomes.
 

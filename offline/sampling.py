@@ -8,9 +8,10 @@ from model.spec import SECONDS_PER_DAY, FeatureSpec
 from offline.events import CanonicalTables, DatasetSchema
 from offline.events import Split as TimeSplit
 from offline.histories import Histories, Ints, epoch_s, positions, seconds
+from offline.item_slices import item_purchases
 from offline.presets import Preset
 from offline.rows import PROBABILITY, Clicks, Period, build_rows
-from offline.samples import PANEL, BaseSamples, item_purchases, item_vectors
+from offline.samples import PANEL, BaseSamples, item_vectors
 from offline.truth import Truth
 from offline.vocabulary import (
     ACTIVITY_WINDOW_DAYS,

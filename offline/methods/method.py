@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.baselines.item_contexts import ItemContexts
 from model.baselines.size_match import dense_parameters, matched_size
 from model.network.contract import ConversionModel
 from model.network.tables import EmbeddingTables, Lookups
@@ -14,9 +15,11 @@ from offline.groupings import NO_GROUPS, Grouping
 from offline.models import lookups_of
 from offline.presets import Preset
 from offline.samples import Samples
+from offline.saviorenc import EncodedItems
 
 Floats = NDArray[np.float32]
-Need = Literal["clicks", "user_vectors", "item_texts"]
+Need = Literal["clicks", "user_vectors", "item_contexts", "encoded_items"]
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +32,24 @@ class Materials:
     """Decides every initial value."""
     user_vectors: Floats | None = None
     """float32 ``[users + 1, W]`` profile vectors, row 0 zero; where the method needs them."""
-    item_texts: Floats | None = None
-    """float32 ``[I + 2, W]`` encoded item texts, unknown items zero; where needed."""
+    contexts: ItemContexts | None = None
+    """Purchases before training by item; where the method needs them."""
+    encoded_items: EncodedItems | None = None
+    """Items encoded from their texts; where the method needs them."""
 
     def lookups(self) -> Lookups:
         """Where ids lead, rare ones out of vocabulary."""
         return lookups_of(self.samples)
+
+    def given(self, part: Part | None, name: str) -> Part:
+        """A part that the method says it needs.
+
+        Raises:
+            ValueError: when it was not given.
+        """
+        if part is None:
+            raise ValueError(f"the method was given no {name}: name them in its ``needs``")
+        return part
 
 
 Build = Callable[..., ConversionModel]

@@ -7,9 +7,12 @@ from offline.groupings import PROFILES, Grouping
 from offline.methods.choirrec import choirrec
 from offline.methods.cold_transformer import cold_transformer
 from offline.methods.din import din, matched_din
+from offline.methods.melt import melt
 from offline.methods.method import Method
 from offline.methods.popularity import popularity
 from offline.methods.poso import poso
+from offline.methods.saviorrec import saviorrec
+from offline.methods.uie import uie
 
 ALIGNED = Grouping("aligned")
 ORACLE = Grouping("oracle")
@@ -37,6 +40,9 @@ METHODS = _by_name(
         Method("din_vector", "DIN + activity + user vector", matched_din, needs=("user_vectors",)),
         Method("poso", "POSO", poso),
         Method("cold_transformer", "Cold-Transformer", cold_transformer, needs=("clicks",)),
+        Method("melt", "MELT", melt, needs=("item_contexts",)),
+        Method("uie", "UIE", uie),
+        Method("saviorrec", "SaviorRec", saviorrec, needs=("encoded_items",)),
         _choirrec("choirrec", "ChoirRec"),
         _choirrec("choirrec_permuted", "ChoirRec, permuted groups", permuted=True),
         _choirrec("choirrec_oracle", "ChoirRec, true archetypes", ORACLE),

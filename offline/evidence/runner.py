@@ -1,0 +1,139 @@
+"""The runner: measures cells in worker processes, and goes on where it was stopped."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline.artefacts import Artefact
+from offline.evidence.cells import Bench, Cell, Source
+from offline.evidence.costs import Costs, told
+from offline.evidence.measurement import measured, tables_of
+from offline.evidence.results import read_results, write_results
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did."""
+
+    finished: tuple[Cell, ...]
+    """In the table now, found or measured."""
+    failed: tuple[tuple[Cell, str], ...]
+    """Cells that raised an error, and what it said."""
+
+
+def run_cells(
+    bench: Bench, cells: Sequence[Cell], results: Path, workers: int, say: Say = print
+) -> Outcome:
+    """Measure cells and add each to the results as it is done.
+
+    Cells in the store already are found, not measured again; a killed run goes on at the last
+    checkpoint of the training it was in.
+
+    Args:
+        bench: where and how.
+        cells: in the order in which they are wanted.
+        results: folder of the tidy table.
+        workers: processes, one thread each.
+        say: told what happens, a line at a time.
+
+    Returns:
+        What is done, and what failed; a cell that fails does not stop the others.
+    """
+    costs = Costs.of(read_results(results), bench.settings().name)
+    say(told(costs, cells, workers))
+    run = _Run(bench, results, costs, say, len(cells))
+    with ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_become_worker
+    ) as pool:
+        try:
+            run.prepare(pool, dict.fromkeys(cell.source for cell in cells))
+            run.measure(pool, cells, workers)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            _stop(pool)
+            raise
+    return Outcome(tuple(run.finished), tuple(run.failed))
+
+
+class _Run:
+    """One run's cells, done and to do."""
+
+    def __init__(self, bench: Bench, results: Path, costs: Costs, say: Say, total: int) -> None:
+        self.bench, self.results, self.costs, self.say = bench, results, costs, say
+        self.total = total
+        self.finished: list[Cell] = []
+        self.failed: list[tuple[Cell, str]] = []
+
+    def prepare(self, pool: ProcessPoolExecutor, sources: Iterable[Source]) -> None:
+        """Build the rows of every data set once, before cells would wait for each other."""
+        waiting = {pool.submit(_prepare, self.bench, source): source for source in sources}
+        while waiting:
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                source = waiting.pop(future)
+                error = future.exception()
+                state = f"failed: {error}" if error else "ready"
+                self.say(f"  {source.name}: {state}")
+
+    def measure(self, pool: ProcessPoolExecutor, cells: Sequence[Cell], workers: int) -> None:
+        """Keep every worker busy until no cell is left."""
+        left, running = list(cells), dict[Future[tuple[Artefact, float]], Cell]()
+        while left or running:
+            while left and len(running) < workers:
+                cell = left.pop(0)
+                running[pool.submit(_measure, self.bench, cell)] = cell
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._close(running.pop(future), future, [*left, *running.values()], workers)
+
+    def _close(
+        self,
+        cell: Cell,
+        future: Future[tuple[Artefact, float]],
+        left: Sequence[Cell],
+        workers: int,
+    ) -> None:
+        error = future.exception()
+        if error is not None:
+            self.failed.append((cell, f"{type(error).__name__}: {error}"))
+            self.say(f"  {cell.name}: failed: {type(error).__name__}: {error}")
+            return
+        artefact, took_s = future.result()
+        rows, users = tables_of(artefact)
+        write_results(self.results, rows, users)
+        self.costs.add(rows)
+        self.finished.append(cell)
+        place = len(self.finished) + len(self.failed)
+        self.say(
+            f"  [{place}/{self.total}] {cell.name}: {took_s:.0f} s; "
+            f"{self.costs.left(left, workers)}"
+        )
+
+
+def _become_worker() -> None:
+    """Leave the terminal's interrupt to the runner, and stay on one core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _prepare(bench: Bench, source: Source) -> None:
+    bench.pipeline(source).base_samples()
+
+
+def _measure(bench: Bench, cell: Cell) -> tuple[Artefact, float]:
+    began_s = time.monotonic()
+    artefact = measured(bench, cell)
+    return artefact, time.monotonic() - began_s
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once: their trainings go on from checkpoints next time."""
+    for process in (getattr(pool, "_processes", None) or {}).values():
+        process.terminate()
