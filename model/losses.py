@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,6 +32,20 @@ class LossConfig:
     """Share of the steps before distillation begins: at first the teacher is random."""
     auxiliary_weight: float = 0.0
     """Weight of the cross-entropy of each channel's own logit; the paper has none."""
+    gated: bool = True
+    """False, an ablation: every row teaches with weight 1 (g_qual = alpha_distill = 1)."""
+    divergence: Literal["margin", "kl"] = "margin"
+    """What is distilled: eq. 7 or, an ablation, the Kullback-Leibler divergence in its place."""
+
+    def __post_init__(self) -> None:
+        if self.divergence not in ("margin", "kl"):
+            raise ValueError(f"divergence {self.divergence!r}: expected 'margin' or 'kl'")
+
+    @property
+    def ablated(self) -> bool:
+        """Whether a part of the paper's distillation is switched off or replaced."""
+        whole = self.gated and self.divergence == "margin"
+        return not (whole and self.margin and self.distillation_weight)
 
     @classmethod
     def literal(cls, theta_act: int) -> "LossConfig":
@@ -77,6 +92,26 @@ def margin_loss(
     return F.relu((individual - group).abs() - margin).square()
 
 
+def kl_divergence(individual_logit: Tensor, group_logit: Tensor, temperature: float) -> Tensor:
+    """KL of the student from its teacher, both tempered Bernoulli: "w/ KL Loss" of Table 2.
+
+    The paper says no more than "standard KL divergence"; here it stands where eq. 7 does, without
+    a margin and without the factor T^2.
+
+    Args:
+        individual_logit: float32 ``[R, C]``, the teacher.
+        group_logit: float32 ``[R, C]``, the student.
+        temperature: T > 0.
+
+    Returns:
+        float32 ``[R, C]``: 0 at equal logits, else positive up to rounding, and unbounded.
+    """
+    individual, group = individual_logit / temperature, group_logit / temperature
+    # log p = z - softplus(z) and log (1 - p) = -softplus(z): finite for any logit.
+    normalisers = F.softplus(group) - F.softplus(individual)
+    return torch.sigmoid(individual) * (individual - group) + normalisers
+
+
 def qualification(
     individual_logit: Tensor, purchases: Tensor, theta_act: int, theta_conf: float
 ) -> Tensor:
@@ -112,15 +147,20 @@ def distillation(
         group_logit: float32 ``[R, C]``, the student.
         alpha_distill: float32 ``[R, 1]``.
         purchases: int64 ``[R]``.
-        config: T, m and the thresholds.
+        config: T, m, the thresholds, and what an ablation changes.
 
     Returns:
         float32 ``[R, C]``.
     """
     teacher = individual_logit.detach()
+    if config.divergence == "kl":
+        lesson = kl_divergence(teacher, group_logit, config.temperature)
+    else:
+        lesson = margin_loss(teacher, group_logit, config.temperature, config.margin)
+    if not config.gated:
+        return lesson
     gate = qualification(teacher, purchases, config.theta_act, config.theta_conf)
-    excess = margin_loss(teacher, group_logit, config.temperature, config.margin)
-    return gate * alpha_distill * excess
+    return gate * alpha_distill * lesson
 
 
 def cross_entropy(logit: Tensor, label: Tensor, mask: Tensor | None = None) -> Tensor:

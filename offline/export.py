@@ -18,7 +18,7 @@ from model.network.batch import Batch, Split
 from model.network.choirrec import ChoirRec
 from model.network.config import NetworkConfig
 from model.network.prediction import predict
-from model.network.serving import graphs, serving_tables
+from model.network.serving import AblatedModelError, graphs, serving_tables, whole
 from model.records import schema_digest
 from model.residuals import ResidualReference
 from model.spec import FeatureSpec
@@ -70,9 +70,13 @@ def export_bundle(ingredients: Ingredients, model_version: int, folder: Path) ->
         The manifest.
 
     Raises:
-        ExportError: when the folder exists, when codebooks and spec do not belong together, or
-            when the graphs do not answer as the network does.
+        ExportError: when the model is an ablated one, when the folder exists, when codebooks and
+            spec do not belong together, or when the graphs do not answer as the network does.
     """
+    try:
+        whole(ingredients.model)
+    except AblatedModelError as error:
+        raise ExportError(f"{error}; no bundle was written") from error
     if folder.exists():
         raise ExportError(f"{folder} exists: a model version never changes, choose a new number")
     unfinished = folder.with_name(f".{folder.name}.unfinished")

@@ -3,48 +3,58 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.ablation import FULL, Ablation
 from model.network.attention import TargetAttention
 from model.network.config import NetworkConfig, Widths
 from model.network.group_id import GroupId
-from model.network.layers import MatchingLinear, ZeroLinear
+from model.network.layers import MatchingLinear, SplitLinear, ZeroLinear
 
 
 class Tower(nn.Module):
     """A channel's layers: inputs -> mid (first hidden) -> post (second hidden) -> logit."""
 
-    def __init__(self, own: Sequence[int], fields: Sequence[int], hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        own: Sequence[int],
+        fields: Sequence[int],
+        hidden: Sequence[int],
+        sequences: int = 1,
+    ) -> None:
         """Make the tower.
 
         Args:
             own: widths of the channel's own inputs; after them the first layer reads the
-                candidate, the pooled sequence and their product.
+                candidate, the pooled sequences and the products of each with the candidate.
             fields: widths of a token's fields.
             hidden: hidden widths, two at least.
+            sequences: number of pooled sequences: a channel has one, ablations none or two.
         """
         super().__init__()
-        self.first = MatchingLinear([*own, *[sum(fields)] * 3], hidden[0], fields)
+        self.first = _first_layer(own, fields, hidden[0], sequences)
         self.second = nn.Linear(hidden[0], hidden[1])
         self.later = nn.ModuleList(nn.Linear(below, above) for below, above in pairwise(hidden[1:]))
         self.out = nn.Linear(hidden[-1], 1)
 
-    def mid(self, own: Sequence[Tensor], candidates_RCD: Tensor, pooled_RCD: Tensor) -> Tensor:
+    def mid(self, own: Sequence[Tensor], candidates_RCD: Tensor, *pooled_RCD: Tensor) -> Tensor:
         """First hidden layer, after its ReLU.
 
         Args:
             own: the channel's own inputs, float32 ``[R, width]`` each, or ``[R, C, width]`` where
                 the candidate decides them too.
             candidates_RCD: float32 ``[R, C, D]``.
-            pooled_RCD: float32 ``[R, C, D]``: the sequence, pooled for each candidate.
+            pooled_RCD: float32 ``[R, C, D]``: each sequence, pooled for each candidate.
 
         Returns:
             float32 ``[R, C, H1]``.
         """
         parts = [part.unsqueeze(1) if part.dim() == 2 else part for part in own]
-        product = pooled_RCD * candidates_RCD
-        return F.relu(self.first([*parts, candidates_RCD, pooled_RCD, product]))
+        products = [pooled * candidates_RCD for pooled in pooled_RCD]
+        matched = products if len(products) < 2 else [torch.cat(products, dim=-1)]
+        return F.relu(self.first([*parts, candidates_RCD, *pooled_RCD, *matched]))
 
     def logit(self, mid_RCH: Tensor, injected_RCH: Tensor | None = None) -> Tensor:
         """The rest of the tower.
@@ -64,6 +74,16 @@ class Tower(nn.Module):
             hidden = F.relu(layer(hidden))
         logit: Tensor = self.out(hidden)
         return logit.squeeze(-1)
+
+
+def _first_layer(
+    own: Sequence[int], fields: Sequence[int], out: int, sequences: int
+) -> SplitLinear:
+    token = sum(fields)
+    read = [*own, *[token] * (1 + sequences)]
+    if not sequences:
+        return SplitLinear(read, out)
+    return MatchingLinear([*read, token * sequences], out, [*fields] * sequences)
 
 
 class Injection(nn.Module):
@@ -100,16 +120,71 @@ class Injection(nn.Module):
         return injected
 
 
-class GroupChannel(nn.Module):
+class GroupReader(nn.Module):
+    """What is read of a group prior: group id, attributes, and the sequence for each candidate."""
+
+    def __init__(self, widths: Widths, config: NetworkConfig, ablation: Ablation = FULL) -> None:
+        """Make the layers that read.
+
+        Args:
+            widths: widths of the inputs.
+            config: the network's sizes.
+            ablation: what is not read; it has no layer.
+        """
+        super().__init__()
+        self.reads_attributes = ablation.group_attributes
+        self.group_id: GroupId | None = None
+        self.attention: TargetAttention | None = None
+        self.own: list[int] = []
+        if ablation.group_id:
+            self.group_id = GroupId(widths.levels, widths.group_code)
+            self.own.append(widths.group_code)
+        if ablation.group_attributes:
+            self.own.append(widths.attributes)
+        if ablation.group_sequence:
+            self.attention = TargetAttention(widths.fields, config.attention)
+
+    def read(
+        self,
+        group_codes: Tensor,
+        group_attributes: Tensor,
+        group_sequence: Tensor,
+        group_mask: Tensor,
+        candidates: Tensor,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Read a prior for its candidates.
+
+        Args:
+            group_codes: float32 ``[R, M, d_e]`` base embeddings (eq. 4).
+            group_attributes: float32 ``[R, A]``.
+            group_sequence: float32 ``[R, L, D]``.
+            group_mask: float32 ``[R, L]``.
+            candidates: float32 ``[R, C, D]``.
+
+        Returns:
+            What a tower reads beside the candidates: a channel's own inputs, float32
+            ``[R, width]`` of the widths ``own``; and the pooled sequence, float32 ``[R, C, D]``,
+            none where the ablation drops it.
+        """
+        pooled = []
+        if self.attention is not None:
+            pooled = [self.attention(candidates, group_sequence, group_mask)]
+        own = [] if self.group_id is None else [self.group_id(group_codes)]
+        if self.reads_attributes:
+            own.append(group_attributes)
+        return own, pooled
+
+
+class GroupChannel(GroupReader):
     """What the semantic group says about a candidate; sees no user id and no context."""
 
-    def __init__(self, widths: Widths, config: NetworkConfig) -> None:
-        """Make the channel from the inputs' widths and the network's sizes."""
-        super().__init__()
-        self.group_id = GroupId(widths.levels, widths.group_code)
-        self.attention = TargetAttention(widths.fields, config.attention)
-        self.tower = Tower([widths.group_code, widths.attributes], widths.fields, config.tower)
-        self.injection = nn.Linear(config.tower[0], config.injection_hidden, bias=False)
+    def __init__(self, widths: Widths, config: NetworkConfig, ablation: Ablation = FULL) -> None:
+        """Make the channel from the inputs' widths, the network's sizes and what is left out."""
+        super().__init__(widths, config, ablation)
+        sequences = int(ablation.group_sequence)
+        self.tower = Tower(self.own, widths.fields, config.tower, sequences)
+        mid, hidden = config.tower[0], config.injection_hidden
+        self.injection = nn.Linear(mid, hidden, bias=False) if ablation.injection else None
 
     def forward(
         self,
@@ -118,7 +193,7 @@ class GroupChannel(nn.Module):
         group_sequence: Tensor,
         group_mask: Tensor,
         candidates: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Score candidates by the group prior.
 
         The injection reads the mid layer detached: the individual channel's loss never shapes
@@ -133,12 +208,15 @@ class GroupChannel(nn.Module):
 
         Returns:
             ``group_logit`` float32 ``[R, C]`` and ``group_injection`` float32
-            ``[R, C, injection_hidden]``, the group part of eq. 6's first layer.
+            ``[R, C, injection_hidden]``, the group part of eq. 6's first layer; None without
+            injection.
         """
-        pooled = self.attention(candidates, group_sequence, group_mask)
-        own = [self.group_id(group_codes), group_attributes]
-        mid = self.tower.mid(own, candidates, pooled)
-        return self.tower.logit(mid), self.injection(mid.detach())
+        own, pooled = self.read(
+            group_codes, group_attributes, group_sequence, group_mask, candidates
+        )
+        mid = self.tower.mid(own, candidates, *pooled)
+        logit = self.tower.logit(mid)
+        return logit, None if self.injection is None else self.injection(mid.detach())
 
 
 class IndividualChannel(nn.Module):
@@ -150,6 +228,7 @@ class IndividualChannel(nn.Module):
         config: NetworkConfig,
         injected: bool,
         further: Sequence[int] = (),
+        sequences: int = 1,
     ) -> None:
         """Make the channel.
 
@@ -157,11 +236,12 @@ class IndividualChannel(nn.Module):
             widths: widths of the inputs.
             config: the network's sizes.
             injected: whether it takes group knowledge (eq. 6).
-            further: widths of what a baseline's tower reads after the user.
+            further: widths of what another model's tower reads after the user.
+            sequences: number of pooled sequences that its tower reads, the user's own first.
         """
         super().__init__()
         self.attention = TargetAttention(widths.fields, config.attention)
-        self.tower = Tower([widths.user, *further], widths.fields, config.tower)
+        self.tower = Tower([widths.user, *further], widths.fields, config.tower, sequences)
         mid, post = config.tower[:2]
         self.injection = Injection(mid, config.injection_hidden, post) if injected else None
 

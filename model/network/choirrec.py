@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from model.losses import LossConfig, cross_entropy, distillation, margin_loss, mean, qualification
+from model.network.ablation import FULL, Ablation, imputed
 from model.network.batch import Batch
 from model.network.channels import GroupChannel, IndividualChannel
 from model.network.config import NetworkConfig, widths
@@ -46,6 +47,7 @@ class ChoirRec(ConversionModel):
         lookups: Lookups,
         losses: LossConfig,
         seed: int,
+        ablation: Ablation = FULL,
     ) -> None:
         """Make the model.
 
@@ -55,16 +57,23 @@ class ChoirRec(ConversionModel):
             lookups: the fields of each item and the rare ids.
             losses: constants of the losses.
             seed: decides every initial value.
+            ablation: what is left out or changed.
         """
         super().__init__()
         sizes = widths(spec, config)
         self.losses = losses
+        self.ablation = ablation
         self.tables = EmbeddingTables(spec, config, lookups)
         self.group_codes = GroupCodes(spec.levels, spec.codes_per_level, config.group_code_dim)
-        self.group = GroupChannel(sizes, config)
-        self.individual = IndividualChannel(sizes, config, injected=True)
+        self.group = GroupChannel(sizes, config, ablation)
+        self.individual = IndividualChannel(sizes, config, injected=ablation.injection)
         self.reliability = Reliability(sizes.activity, config.reliability)
         initialise(self, seed)
+
+    @property
+    def ablated(self) -> bool:
+        """Whether it is less, or other, than the paper's model: then it is never served."""
+        return self.ablation != FULL or self.losses.ablated
 
     def embed(self, batch: Batch) -> Inputs:
         """Embedded rows of a batch: exactly the graphs' inputs of docs/architecture.md."""
@@ -98,6 +107,8 @@ class ChoirRec(ConversionModel):
 
     def forward(self, batch: Batch) -> Output:
         """Score a batch; further losses: distillation and each channel's cross-entropy."""
+        if self.ablation.impute_individual:
+            batch = imputed(batch)
         channels = self.channels(self.embed(batch))
         alpha_distill = self.reliability.alpha_distill(batch.activity)
         individual, group = channels.individual_logit, channels.group_logit

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from model.network.choirrec import ChoirRec
 from model.network.config import NetworkConfig, Widths, widths
+from model.network.contract import ConversionModel
 from model.spec import OOV, FeatureSpec
 from model.tables import Floats, Tables
 
@@ -38,7 +39,32 @@ class Graph:
         )
 
 
-def graphs(model: ChoirRec, spec: FeatureSpec, config: NetworkConfig) -> tuple[Graph, ...]:
+class AblatedModelError(ValueError):
+    """A model made to measure what a part is worth, where one to serve was expected."""
+
+
+def whole(model: ConversionModel) -> ChoirRec:
+    """A model, if it is all of ChoirRec: what was made to be measured is never served.
+
+    Args:
+        model: any model of the contract.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        AblatedModelError: when something is taken from it, or changed in it.
+    """
+    if isinstance(model, ChoirRec) and not model.ablated:
+        return model
+    what = f" with {model.ablation}, {model.losses}" if isinstance(model, ChoirRec) else ""
+    raise AblatedModelError(
+        f"{type(model).__name__}{what}: expected the whole ChoirRec; baselines and ablated models "
+        "are made to be measured, never to be served: train the method 'choirrec' and export that"
+    )
+
+
+def graphs(model: ConversionModel, spec: FeatureSpec, config: NetworkConfig) -> tuple[Graph, ...]:
     """The graphs of docs/architecture.md in the order in which they depend on each other.
 
     Args:
@@ -48,7 +74,11 @@ def graphs(model: ChoirRec, spec: FeatureSpec, config: NetworkConfig) -> tuple[G
 
     Returns:
         ``group_channel``, ``individual_channel`` and ``reliability``.
+
+    Raises:
+        AblatedModelError: when the model is not the whole ChoirRec.
     """
+    model = whole(model)
     model.eval()
     sizes = widths(spec, config)
     injection = {"group_injection": (REQUESTS, CANDIDATES, config.injection_hidden)}
@@ -91,7 +121,7 @@ def _group_inputs(spec: FeatureSpec, sizes: Widths) -> dict[str, tuple[str | int
 
 
 @torch.no_grad()
-def serving_tables(model: ChoirRec) -> Tables:
+def serving_tables(model: ConversionModel) -> Tables:
     """The model's tables as a bundle stores them.
 
     Rows of rare users and items hold a copy of the out-of-vocabulary row, so that serving needs
@@ -102,7 +132,11 @@ def serving_tables(model: ChoirRec) -> Tables:
 
     Returns:
         Tables whose look-ups equal the model's own embedding.
+
+    Raises:
+        AblatedModelError: when the model is not the whole ChoirRec.
     """
+    model = whole(model)
     tables = model.tables
     fields = [*tables.categories, *tables.side]
     return Tables(

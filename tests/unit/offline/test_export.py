@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from model.bundle import Bundle, open_bundle
 from model.codebooks import Codebooks
 from model.golden import Golden, GoldenRequest
+from model.network.ablation import Ablation
 from model.network.batch import Batch
+from model.network.choirrec import ChoirRec
 from model.network.serving import serving_tables
 from model.spec import OOV, PAD
 from offline import export as exporting
 from offline.export import ExportError, Ingredients, answer, export_bundle
 from offline.golden_requests import UNKNOWN_ITEM, request_arrays
 from offline.parity import GraphRunner, Logits, Parity, check_parity, difference, network_logits
+from tests.synthetic import TINY, world
 
 
 @pytest.fixture(scope="session")
@@ -238,3 +241,12 @@ def test_the_card_quotes_its_sources(made: Ingredients, bundle: Bundle) -> None:
     card = (bundle.folder / "model_card.md").read_text()
     assert str(made.lineage["provenance"]) in card
     assert "| gauc | 0.5000 | 0.6000 | 0.5000 | - | 0.5000 | 0.5000 | 0.5000 |" in card
+
+
+def test_an_ablated_model_becomes_no_bundle(made: Ingredients, tmp_path: Path) -> None:
+    """A model made to measure what a part is worth is refused in words, and nothing is written."""
+    drawn, losses = world(), made.model.losses
+    ablated = ChoirRec(drawn.spec, TINY, drawn.lookups, losses, 0, Ablation(injection=False))
+    with pytest.raises(ExportError, match=r"never to be served.*no bundle was written"):
+        export_bundle(replace(made, model=ablated), 1, tmp_path / "1")
+    assert not list(tmp_path.iterdir())

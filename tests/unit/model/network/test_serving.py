@@ -1,12 +1,14 @@
 """What serving takes of a trained model."""
 
 import numpy as np
+import pytest
 import torch
 
 from model.assembly import GroupArrays, UserArrays
 from model.losses import LossConfig
 from model.network.choirrec import ChoirRec
-from model.network.serving import graphs, serving_tables
+from model.network.serving import AblatedModelError, graphs, serving_tables
+from model.network.variants import VARIANTS, make_variant
 from tests.synthetic import TINY, world
 
 DRAWN = world()
@@ -79,3 +81,13 @@ def test_graphs_give_what_the_model_gives() -> None:
     assert torch.equal(output.group_logit, group_logit)
     assert torch.equal(output.individual_logit, individual_logit)
     assert torch.equal(output.alpha_fusion, reliability.module(inputs["activity"]))
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "choirrec"])
+def test_nothing_is_taken_from_an_ablated_model(name: str) -> None:
+    """A model made to measure a part's worth cannot be served, and is told so in words."""
+    variant = make_variant(name, DRAWN.spec, TINY, DRAWN.lookups, LossConfig(), seed=1)
+    with pytest.raises(AblatedModelError, match="expected the whole ChoirRec"):
+        graphs(variant, DRAWN.spec, TINY)
+    with pytest.raises(AblatedModelError, match="expected the whole ChoirRec"):
+        serving_tables(variant)
