@@ -20,24 +20,19 @@ def fresh() -> SingleChannel:
 
 
 @pytest.mark.parametrize(
-    "column",
+    ("side", "column"),
     [
-        "group_codes",
-        "group_attributes",
-        "group_continuous",
-        "group_items",
-        "group_ages",
-        "user_row",
-        "attributes",
-        "context",
-        "history_items",
+        *[("groups", name) for name in ("codes", "attributes", "continuous", "items", "ages")],
+        *[("users", name) for name in ("user_row", "attributes", "context", "history_items")],
     ],
 )
-def test_one_tower_reads_group_and_user(column: str) -> None:
+def test_one_tower_reads_group_and_user(side: str, column: str) -> None:
     """Every input of both channels decides the one logit."""
-    model, batch = fresh(), DRAWN.split.batch(np.arange(64))
-    changed = replace(batch, **{column: getattr(batch, column).flip(0)})
-    assert not torch.equal(model(changed).logit, model(batch).logit)
+    model, split, rows = fresh(), DRAWN.split, np.arange(64)
+    arrays = getattr(split, side)
+    changed = replace(arrays, **{column: getattr(arrays, column)[::-1]})
+    swapped = replace(split, **{side: changed})
+    assert not torch.equal(model(swapped.batch(rows)).logit, model(split.batch(rows)).logit)
 
 
 def test_nothing_of_the_second_channel_is_left() -> None:
