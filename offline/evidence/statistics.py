@@ -178,7 +178,7 @@ def interval(statistic: Statistic, level: float = LEVEL) -> Interval:
         p=float(2 * stdtr(freedom, -abs(statistic.value) / error)),
         error=error,
         freedom=freedom,
-        detectable=error * (_quantile(1 - LEVEL / 2, freedom) + _quantile(POWER, freedom)),
+        detectable=error * (_quantile(1 - level / 2, freedom) + _quantile(POWER, freedom)),
     )
 
 
