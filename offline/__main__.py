@@ -198,6 +198,11 @@ def _groups_parser(parser: argparse.ArgumentParser) -> None:
     words = parser.add_subparsers(required=True, metavar="word")
     report = words.add_parser("report", help="one HTML page: figures, controls, a card per group")
     _add_source(report, "spec")
+    report.add_argument(
+        "--card-writer",
+        choices=WRITERS,
+        help="of names and summaries of groups; default: the writer of the profiles",
+    )
     report.add_argument("--against", type=Path, help="folder of an earlier run's groups")
     report.add_argument("--out", type=Path, default=Path("results/groups.html"))
     report.set_defaults(run=_group_report)
@@ -272,7 +277,8 @@ def _simulate(chosen: argparse.Namespace) -> None:
 
 
 def _group_report(chosen: argparse.Namespace) -> None:
-    content = inspect_groups(_pipeline(chosen), chosen.against)
+    describer = chosen.card_writer and load_settings(chosen.card_writer, chosen.llm, os.environ)
+    content = inspect_groups(_pipeline(chosen), chosen.against, describer)
     write_report(content, chosen.out)
     print(f"the groups of {content.dataset}: {chosen.out}")
 

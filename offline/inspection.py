@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from model.records import parse_prefix
+from model.spec import SECONDS_PER_DAY
 from offline.assignment import LevelDiagnostics
 from offline.cuts import GROUP_SEED, Cut, epoch_s
 from offline.drift import measure_drift
@@ -17,6 +19,7 @@ from offline.events import CanonicalTables
 from offline.group_map import compare, number_groups
 from offline.group_report.cards import Members, make_cards
 from offline.group_report.content import Alike, Content, DriftOf, Stability
+from offline.group_report.description import describe, description_provenance
 from offline.group_report.measures import (
     concentration,
     consistency,
@@ -30,6 +33,7 @@ from offline.pipeline import Pipeline, window_purchases
 from offline.scratch import scratch_folder
 from offline.vectors import VectorFile
 from offline.vocabulary import level_thresholds
+from offline.writers.settings import WriterSettings
 
 OTHER_SEEDS = (1, 2)
 SAMPLED_USERS = 100_000
@@ -38,12 +42,15 @@ SAMPLED_USERS = 100_000
 Ints = NDArray[np.int64]
 
 
-def inspect_groups(pipeline: Pipeline, against: Path | None) -> Content:
+def inspect_groups(
+    pipeline: Pipeline, against: Path | None, describer: WriterSettings | None = None
+) -> Content:
     """Gather everything that the group report of a pipeline shows.
 
     Args:
         pipeline: data set and preset; stages that are missing are built.
         against: a groups artefact of an earlier run to compare with; None leaves that out.
+        describer: writes names and summaries of groups; None = the writer of the profiles.
 
     Returns:
         The report's content: groups as of the training cut, drift up to the serving cut.
@@ -51,16 +58,18 @@ def inspect_groups(pipeline: Pipeline, against: Path | None) -> Content:
     Raises:
         NotGroups: when ``against`` holds no groups.
         ValueError: when its groups have another number of levels, or none of these users.
+        WriterFailed: when the describer cannot go on.
     """
     earlier = GroupedUsers.load(against) if against else None
-    return _Inspection(pipeline).content(earlier)
+    return _Inspection(pipeline, describer or pipeline.writer).content(earlier)
 
 
 class _Inspection:
     """One pipeline's training cut, read once."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, describer: WriterSettings) -> None:
         self.pipeline = pipeline
+        self.describer = describer
         self.cut = pipeline.training_cut()
         self.tables = pipeline.tables()
         self.grouped = GroupedUsers.load(self.cut.groups.folder)
@@ -76,6 +85,8 @@ class _Inspection:
         ]
         served = _numbered(_served_prefixes(grouped.codes, self.depths), grouped.grouped)
         labels = [f"depth {depth}" for depth in range(1, len(groups) + 1)]
+        attributes = (*schema.discrete, *schema.continuous)
+        cards = make_cards(self.members, self._sequences(), _profile_reader(self.cut), preset.n_min)
         return Content(
             dataset=schema.name,
             provenance=schema.provenance,
@@ -97,9 +108,9 @@ class _Inspection:
             ),
             stabilities=tuple(self._stabilities(earlier)),
             drifts=tuple(self._drifts()),
-            cards=make_cards(
-                self.members, self._sequences(), _profile_reader(self.cut), preset.n_min
-            ),
+            cards=cards,
+            descriptions=describe(cards, attributes, self.describer, _card_cache(self.pipeline)),
+            describer=_told(asdict(description_provenance(self.describer))),
             groups=sum(one.groups for one in occupancies),
         )
 
@@ -201,7 +212,14 @@ def _members(tables: CanonicalTables, cut: Cut, grouped: GroupedUsers) -> Member
         buyer=positions(purchases["user_id"], users["user_id"])[used],
         category=category[item],
         categories=categories,
+        window=_windows(cut.as_of_s - times[used], schema.profile_windows_days),
     )
+
+
+def _windows(ages_s: Ints, ends_days: Sequence[float]) -> Ints:
+    """Window of each purchase: 0 recent, 1 medium, 2 long, -1 older than them all."""
+    place = np.searchsorted(np.array(ends_days) * SECONDS_PER_DAY, ages_s, side="left")
+    return np.where(place < len(ends_days), place, -1)
 
 
 def _coded(column: "pa.ChunkedArray[pa.StringScalar]") -> tuple[Ints, list[str]]:
@@ -254,11 +272,20 @@ def _profiles(cut: Cut) -> Path:
     return cut.profiles.folder / "profiles.parquet"
 
 
+def _card_cache(pipeline: Pipeline) -> Path:
+    """Beside the artefacts, as the profiles' own: what was paid for outlives them."""
+    return pipeline.store.root.parent / "cache" / "cards"
+
+
 def _profile_writer(cut: Cut) -> str:
     """Who wrote the profiles, and by which version of model, prompt and template."""
     metadata = pq.read_schema(_profiles(cut)).metadata or {}
-    names = (b"writer", b"model", b"revision", b"prompt", b"template_version")
-    return ", ".join(filter(None, (metadata.get(name, b"").decode() for name in names)))
+    return _told({name.decode(): text.decode() for name, text in metadata.items()})
+
+
+def _told(provenance: Mapping[str, str]) -> str:
+    names = ("writer", "model", "revision", "prompt", "template_version")
+    return ", ".join(filter(None, (provenance.get(name) for name in names)))
 
 
 def _profile_reader(cut: Cut) -> Callable[[int], Mapping[str, str]]:

@@ -2,17 +2,19 @@
 
 from html import escape
 
-from offline.group_report.cards import Card, Fact, title
+from offline.group_report.cards import Card, Fact
+from offline.group_report.description import Description
 from offline.group_report.plots import columns
 from offline.group_report.table import percent, table
+from offline.writers.writer import TEMPLATE
 
 
-def card_html(card: Card, summary: str, n_min: int) -> str:
+def card_html(card: Card, description: Description, n_min: int) -> str:
     """Draw a card.
 
     Args:
         card: the group.
-        summary: a few plain sentences about it.
+        description: its name and a few plain sentences about it.
         n_min: members that a prior needs.
 
     Returns:
@@ -21,7 +23,8 @@ def card_html(card: Card, summary: str, n_min: int) -> str:
     most = _categories("Bought most", card.categories)
     furthest = _categories("Furthest above all users", card.distinctive)
     parts = [
-        f"<p>{escape(summary)}</p>",
+        f"<p>{escape(description.summary)}</p>",
+        f'<p class="quiet">{_written_by(description)}</p>',
         "" if card.serves else f"<p>Below {n_min} members: its users read a shorter prefix.</p>",
         '<div class="beside">',
         f"<div>{_attributes(card)}{_sizes(card)}</div>",
@@ -33,10 +36,16 @@ def card_html(card: Card, summary: str, n_min: int) -> str:
     name = escape(card.prefix)
     return (
         f'<details class="card" id="g-{name}"><summary><span class="code">{name}</span>'
-        f"<span>{escape(title(card))}</span>"
+        f"<span>{escape(description.name)}</span>"
         f'<span class="quiet">{card.size:,} users, {percent(card.share)}</span></summary>'
         f"{''.join(parts)}</details>\n"
     )
+
+
+def _written_by(description: Description) -> str:
+    if description.writer == TEMPLATE:
+        return "Name and summary: a template, no language model."
+    return f"Name and summary: a language model, by the writer {escape(description.writer)}."
 
 
 def _attributes(card: Card) -> str:

@@ -15,7 +15,8 @@ TOLD_LIFT = 1.1
 TOLD_CATEGORIES = 12
 SAMPLES = 3
 ACTIVITY_LEVELS = 5
-_TYPICAL = 2
+WINDOWS = 3
+WINDOW_CATEGORIES = 6
 _ENOUGH_SHARE = 0.01
 
 Ints = NDArray[np.int64]
@@ -55,10 +56,17 @@ class Card:
     distinctive: tuple[Fact, ...]
     """Of categories with 1 % of the group's purchases or more, those furthest above all users
     (by a tenth at least)."""
+    windows: tuple[tuple[str, ...], ...]
+    """The categories bought most in the recent, the medium and the long window."""
     sequence: tuple[str, ...]
     """The group sequence of the prior, oldest first."""
     samples: tuple[Mapping[str, str], ...]
     """Profiles of the members nearest to the centroids, by section, without ids."""
+
+    @property
+    def typical(self) -> tuple[Fact, ...]:
+        """The attribute values that are more frequent in it than among all users, by a tenth."""
+        return tuple(fact for fact in self.attributes if fact.lift >= TOLD_LIFT)
 
     @property
     def prefix(self) -> str:
@@ -87,6 +95,8 @@ class Members:
     """``[P]``: number of the item's finest category, -1 = none."""
     categories: Sequence[str]
     """Names of the categories."""
+    window: Ints
+    """``[P]``: 0 to 2 for the recent, medium and long window, -1 = older."""
 
 
 def make_cards(
@@ -177,6 +187,7 @@ class _Depth:
             numbers=tuple(self._numbers(inside)),
             categories=tuple(categories[:TOLD_CATEGORIES]),
             distinctive=tuple(enough[:TOLD_CATEGORIES]),
+            windows=self._windows(bought, members.window[self.purchases[number]]),
             sequence=tuple(sequences.get(group, ())),
             samples=self._samples(inside),
         )
@@ -212,37 +223,21 @@ class _Depth:
             for c in order
         ]
 
+    def _windows(self, bought: Ints, window: Ints) -> tuple[tuple[str, ...], ...]:
+        names = self.members.categories
+        found = (_counts(bought[window == place], len(names)) for place in range(WINDOWS))
+        return tuple(
+            tuple(
+                names[c]
+                for c in np.argsort(-counts, kind="stable")[:WINDOW_CATEGORIES]
+                if counts[c]
+            )
+            for counts in found
+        )
+
     def _samples(self, inside: Ints) -> tuple[Mapping[str, str], ...]:
         nearest = inside[np.argsort(self.members.distance[inside], kind="stable")[:SAMPLES]]
         return tuple(self.profile_of(int(user)) for user in nearest)
-
-
-def title(card: Card) -> str:
-    """A short name from the most typical facts."""
-    typical = sorted(
-        (fact for fact in card.attributes if fact.lift >= TOLD_LIFT),
-        key=lambda fact: (-fact.share * np.log(fact.lift), fact.name),
-    )[:_TYPICAL]
-    told = [f"{_words(fact.name)} {fact.value}" for fact in typical]
-    told += [_words(fact.value) for fact in card.distinctive[:_TYPICAL]]
-    return " · ".join(told) or "no facts known"
-
-
-def summarise(card: Card) -> str:
-    """Two sentences from the most typical facts; a profile writer may write better ones."""
-    typical = [
-        f"{_words(fact.name)} {fact.value} ({fact.share:.0%} of those known)"
-        for fact in card.attributes
-        if fact.lift >= TOLD_LIFT
-    ]
-    bought = [f"{_words(fact.value)} ({fact.share:.0%})" for fact in card.categories[:3]]
-    unusual = [f"{_words(fact.value)} ({fact.lift:.1f} times)" for fact in card.distinctive[:3]]
-    sentences = [
-        f"More often than elsewhere: {', '.join(typical)}." if typical else "",
-        f"Bought most: {', '.join(bought)}." if bought else "No purchases before the cut.",
-        f"Furthest above all users: {', '.join(unusual)}." if unusual else "",
-    ]
-    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _counts(numbers: Ints, length: int) -> Ints:
@@ -252,8 +247,3 @@ def _counts(numbers: Ints, length: int) -> Ints:
 def _mean(values: NDArray[np.float64]) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _words(name: str) -> str:
-    """A column's or a category's name as lower-case words."""
-    return " ".join(name.replace("_", " ").split()).lower()

@@ -6,6 +6,7 @@ from offline.assignment import LevelDiagnostics
 from offline.drift import Drift
 from offline.group_map import Comparison
 from offline.group_report.cards import Card
+from offline.group_report.description import Description
 from offline.group_report.measures import Occupancy
 
 
@@ -66,5 +67,9 @@ class Content:
     stabilities: tuple[Stability, ...]
     drifts: tuple[DriftOf, ...]
     cards: tuple[Card, ...]
+    descriptions: tuple[Description, ...]
+    """One per card."""
+    describer: str
+    """Who wrote the descriptions, such as "template"."""
     groups: int
     """Groups of all depths that have users."""

@@ -2,38 +2,35 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
 from model.whole_file import whole_file
 from offline.group_report import sections
 from offline.group_report.card_html import card_html
-from offline.group_report.cards import Card, summarise
 from offline.group_report.content import Content
+from offline.writers.writer import TEMPLATE
 
 _HERE = Path(__file__).parent
 
 
-def write_report(content: Content, path: Path, describe: Callable[[Card], str] = summarise) -> None:
+def write_report(content: Content, path: Path) -> None:
     """Write the report.
 
     Args:
         content: what it shows.
         path: the HTML file; it appears whole or not at all.
-        describe: writes the summary of a card, plain text.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        partial.write_text(render(content, describe), encoding="utf-8")
+        partial.write_text(render(content), encoding="utf-8")
 
 
-def render(content: Content, describe: Callable[[Card], str] = summarise) -> str:
-    """The report as HTML; every text of data, profiles and summaries is escaped.
+def render(content: Content) -> str:
+    """The report as HTML; every text of data, profiles and descriptions is escaped.
 
     Args:
         content: what it shows.
-        describe: writes the summary of a card, plain text.
 
     Returns:
         A document that loads nothing: its policy forbids it to the browser, too.
@@ -46,7 +43,7 @@ def render(content: Content, describe: Callable[[Card], str] = summarise) -> str
         _section("alike", "Are members alike?", sections.alike(content)),
         _section("stability", "Do groups stay?", sections.stability(content)),
         _section("drift", "Do users still lie where the groups are?", sections.drift(content)),
-        _section("groups", "Groups", _cards(content, describe)),
+        _section("groups", "Groups", _cards(content)),
     ]
     return f"""<!doctype html>
 <html lang="en">
@@ -61,7 +58,7 @@ def render(content: Content, describe: Callable[[Card], str] = summarise) -> str
 <header>
 <h1>Groups of {escape(content.dataset)}</h1>
 <p>Cut {escape(content.cut)} · preset {escape(content.preset)} · profiles by
-{escape(content.profiles)}</p>
+{escape(content.profiles)} · names and summaries of groups by {escape(content.describer)}</p>
 <nav aria-label="Sections">{_links()}</nav>
 </header>
 <main>
@@ -103,18 +100,33 @@ def _section(name: str, heading: str, body: str) -> str:
     return f'<section id="{name}" aria-labelledby="{name}-h">{head}{body}</section>\n'
 
 
-def _cards(content: Content, describe: Callable[[Card], str]) -> str:
+def _cards(content: Content) -> str:
     told = (
         f"All {content.groups:,} groups, of every depth."
         if len(content.cards) == content.groups
         else f"The level-1 groups and the largest others: {len(content.cards):,} of"
         f" {content.groups:,}."
     )
-    cards = "".join(card_html(card, describe(card), content.n_min) for card in content.cards)
+    cards = "".join(
+        card_html(card, description, content.n_min)
+        for card, description in zip(content.cards, content.descriptions, strict=True)
+    )
     return (
-        f"<p>{told} Lift is a share in the group over that among all users.</p>"
+        f"<p>{told} {_written(content)} Lift is a share in the group over that among all users.</p>"
         '<p class="search" hidden><label for="search">Find groups by code, attribute, category or'
         ' profile</label><input id="search" type="search" autocomplete="off">'
         '<output for="search" id="found" aria-live="polite"></output></p>'
         f'<div id="cards">{cards}</div>'
+    )
+
+
+def _written(content: Content) -> str:
+    """Who wrote the names and summaries; a template is called a template."""
+    by_template = sum(one.writer == TEMPLATE for one in content.descriptions)
+    if by_template == len(content.descriptions):
+        return "Names and summaries are a template's, not a language model's."
+    return (
+        f"Names and summaries are a language model's ({escape(content.describer)}); of"
+        f" {by_template:,} groups the template wrote them, for lack of purchases or of a usable"
+        " answer."
     )

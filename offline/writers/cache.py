@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from offline.writers.answer import Answer, AnswerRefused, parse_answer
+from offline.writers.answer import Answer, AnswerRefused, ProfileAnswer, parse_answer
 from offline.writers.append_log import AppendLog, read_entry
 from offline.writers.writer import Provenance
 
@@ -26,16 +26,20 @@ class ProfileCache:
     sampling. So an answer is found again only by the same writer for the same facts.
     """
 
-    def __init__(self, root: Path, provenance: Provenance) -> None:
+    def __init__(
+        self, root: Path, provenance: Provenance, kind: type[Answer] = ProfileAnswer
+    ) -> None:
         """Open the cache and read where its answers stand.
 
         Args:
             root: folder of all writers' caches.
             provenance: of the writer.
+            kind: what its answers are.
         """
         identity = sha256(provenance.identity.encode()).hexdigest()[:16]
         self.folder = root / f"{provenance.writer}-{identity}"
         self._provenance = provenance
+        self._kind = kind
         self._log = AppendLog(self.folder, "answers")
         self._places: dict[bytes, tuple[Path, int]] = {}
         for entry in self._log.entries():
@@ -61,7 +65,7 @@ class ProfileCache:
         place = self._places.get(_key(digest))
         payload = read_entry(place) if place else None
         try:
-            return parse_answer(_kept(payload).answer) if payload else None
+            return parse_answer(_kept(payload).answer, self._kind) if payload else None
         except (AnswerRefused, msgspec.DecodeError):
             return None
 

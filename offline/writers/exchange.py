@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from offline.openai_client import CallFailed, EndpointRefused, OpenAIClient
 from offline.retry import retried
@@ -27,7 +28,7 @@ class Exchange:
     """Asks for answers; a request that has none in the end is a dead letter."""
 
     def __init__(
-        self, plan: ChatPlan, client: OpenAIClient, cache: ProfileCache, ledger: Ledger
+        self, plan: ChatPlan[Any], client: OpenAIClient, cache: ProfileCache, ledger: Ledger
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -48,7 +49,7 @@ class Exchange:
         """Dead letters by what came of their last attempt."""
 
     async def ask_all(self, digests: Sequence[str], done: Callable[[str], object]) -> Answers:
-        """Ask about every user, a bounded number at a time.
+        """Ask about every digest, a bounded number at a time.
 
         What stops one request stops all further ones, but those under way are awaited and kept:
         they are paid for.
@@ -102,7 +103,7 @@ class Exchange:
         bound = self._plan.bound_tokens(digest)
         reply = await self._send(digest, number, bound)
         try:
-            answer = reply.answer()
+            answer = reply.answer(self._plan.kind)
         except CallFailed as failure:
             self._ledger.settle(bound, _stated(failure.outcome, number, reply, bound))
             raise

@@ -1,23 +1,24 @@
 """The plan of a chat writer: what is asked of which model, and how hard."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from offline.retry import RetryPolicy
-from offline.writers.answer import json_schema
-from offline.writers.digest import Digest
+from offline.writers.answer import Answer, ProfileAnswer, json_schema
 from offline.writers.prompt import Prompt
-from offline.writers.writer import Provenance
+from offline.writers.writer import Provenance, WriterFailed
+
+F = TypeVar("F")
 
 _TEMPLATE_TOKENS = 64
 """What a model's chat template may add around the messages."""
 
 
 @dataclass(frozen=True)
-class ChatPlan:
+class ChatPlan(Generic[F]):
     """Everything about the requests but their number."""
 
     writer: str
@@ -27,8 +28,8 @@ class ChatPlan:
     revision: str
     """Which weights bear that name."""
     prompt: Prompt
-    digest: Digest
-    """How facts are told."""
+    digest: Callable[[F, Collection[str] | None], str]
+    """How facts are told, given the attributes that may be (None = all); empty = nothing to ask."""
     sampling: Mapping[str, Any]
     """Members of every request besides messages, model and response format; ``max_tokens`` is
     among them."""
@@ -38,6 +39,8 @@ class ChatPlan:
     """Requests under way at a time."""
     policy: RetryPolicy
     """How often and how long one user is tried."""
+    kind: type[Answer] = ProfileAnswer
+    """What is asked for."""
     schema: Mapping[str, Any] = field(default_factory=json_schema)
     """What an answer must look like."""
 
@@ -53,11 +56,26 @@ class ChatPlan:
             sampling=_text(self.sampling),
         )
 
-    def body(self, digest: str) -> dict[str, Any]:
-        """The request about one user; nothing in it says which user.
+    def check_allowed(self, known: Collection[str]) -> None:
+        """Refuse a misspelt name: it would tell nothing, and nobody would notice.
 
         Args:
-            digest: of the user's facts.
+            known: the attributes that users have.
+
+        Raises:
+            WriterFailed: naming what may be told and what there is.
+        """
+        unknown = sorted(set(self.allowed or ()) - set(known))
+        if unknown:
+            raise WriterFailed(
+                f"attributes {unknown} may be told, but users have {list(known)}: mend the setting"
+            )
+
+    def body(self, digest: str) -> dict[str, Any]:
+        """The request about one user or group; nothing in it says which.
+
+        Args:
+            digest: of the facts.
 
         Returns:
             A JSON object.
@@ -73,7 +91,7 @@ class ChatPlan:
         """The most that one request can cost: no tokeniser makes more tokens than bytes.
 
         Args:
-            digest: of the user's facts.
+            digest: of the facts.
 
         Returns:
             Tokens of prompt and answer together.

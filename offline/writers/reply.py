@@ -32,8 +32,11 @@ class Reply(msgspec.Struct, frozen=True):
     choices: Annotated[list[_Choice], msgspec.Meta(min_length=1, max_length=1)]
     usage: Usage | None = None
 
-    def answer(self) -> Answer:
+    def answer(self, kind: type[Answer]) -> Answer:
         """The answer within.
+
+        Args:
+            kind: what was asked for.
 
         Raises:
             CallFailed: "length" when the model was cut off, "refused" when it ended otherwise than
@@ -45,7 +48,7 @@ class Reply(msgspec.Struct, frozen=True):
         if choice.finish_reason != "stop":
             raise CallFailed("refused", f"finish_reason {choice.finish_reason!r}, expected 'stop'")
         try:
-            return parse_answer(choice.message.content or "")
+            return parse_answer(choice.message.content or "", kind)
         except AnswerRefused as error:
             raise CallFailed("wrong_schema", str(error)) from error
 

@@ -1,13 +1,16 @@
 """The selection: the writer that the settings name, opened for the length of a block."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any, TypeVar
 
+from model.profile_text import UserFacts
 from offline.retry import RetryPolicy
-from offline.writers.answer import json_schema
+from offline.writers.answer import MAX_CHARS, GroupAnswer, json_schema
 from offline.writers.cache import ProfileCache
 from offline.writers.chat import ChatWriter
+from offline.writers.correspondence import Correspondence
 from offline.writers.digest import tell_sentences, tell_windows
 from offline.writers.ledger import Ledger
 from offline.writers.local_server import MODEL, local_server, revision
@@ -16,6 +19,8 @@ from offline.writers.prompt import Prompt
 from offline.writers.settings import WriterSettings
 from offline.writers.template import TemplateWriter
 from offline.writers.writer import ProfileWriter, Provenance
+
+F = TypeVar("F")
 
 _GREEDY = {"temperature": 0.0, "seed": 0}
 _LOCAL_SAMPLING = {"max_tokens": 300, "frequency_penalty": 0.4}
@@ -59,18 +64,65 @@ def open_writer(settings: WriterSettings, cache: Path) -> Iterator[ProfileWriter
         yield TemplateWriter()
         return
     plan = chat_plan(settings)
-    answers = ProfileCache(cache, plan.provenance)
+    with open_correspondence(plan, settings, cache) as correspondence:
+        yield ChatWriter(plan, correspondence)
+
+
+def open_correspondence(
+    plan: ChatPlan[Any], settings: WriterSettings, cache: Path
+) -> Correspondence:
+    """A correspondence with the language model that the settings name.
+
+    Args:
+        plan: what is asked.
+        settings: of the writer "openai" or "local".
+        cache: folder of all caches, to be kept between runs.
+
+    Returns:
+        The correspondence; a server or connection begins with the first missing answer.
+
+    Raises:
+        ConfigError: when the key cannot be read.
+    """
+    answers = ProfileCache(cache, plan.provenance, plan.kind)
     ledger = Ledger(answers.folder, settings.budget_tokens)
     if settings.writer == "local":
-        writer = ChatWriter(plan, answers, ledger, lambda: local_server(answers.folder))
-    else:
-        endpoint = settings.endpoint()
-        writer = ChatWriter(plan, answers, ledger, lambda: nullcontext(endpoint))
-    with writer:
-        yield writer
+        return Correspondence(plan, answers, ledger, lambda: local_server(answers.folder))
+    endpoint = settings.endpoint()
+    return Correspondence(plan, answers, ledger, lambda: nullcontext(endpoint))
 
 
-def chat_plan(settings: WriterSettings) -> ChatPlan:
+def group_plan(
+    settings: WriterSettings, digest: Callable[[F, Collection[str] | None], str]
+) -> ChatPlan[F]:
+    """The plan for names and summaries of groups, by the model that writes profiles.
+
+    Args:
+        settings: as for ``chat_plan``.
+        digest: how the facts of a group are told, given the attributes that may be.
+
+    Returns:
+        The plan.
+    """
+    users = chat_plan(settings)
+    return ChatPlan(
+        writer=users.writer,
+        model=users.model,
+        revision=users.revision,
+        prompt=Prompt.load("group-1"),
+        digest=digest,
+        sampling=users.sampling,
+        allowed=users.allowed,
+        concurrency=users.concurrency,
+        policy=users.policy,
+        kind=GroupAnswer,
+        schema=json_schema(
+            _LOCAL_MAX_CHARS if settings.writer == "local" else MAX_CHARS, GroupAnswer
+        ),
+    )
+
+
+def chat_plan(settings: WriterSettings) -> ChatPlan[UserFacts]:
     """The plan of a writer that is a language model.
 
     Args:

@@ -27,6 +27,11 @@ PARENT = UserFacts(
     long=[CategoryCount("drug", "diapers", 2)],
     queries=["stroller"],
 )
+PROMPTS = {
+    "synthesise-1": "synthesise-1:7c48a5d49ff05836",
+    "rewrite-1": "rewrite-1:82eff3d88fc770f1",
+    "group-1": "group-1:ec8083730b39e6dd",
+}
 GARDENER = UserFacts({"age": "65+"}, medium=[CategoryCount("garden", "seeds", 4)])
 
 
@@ -126,8 +131,8 @@ def test_failures_lose_nobody(site: Site, server: LlmServer) -> None:
     users = [*(shopper(case) for case in orders), *shoppers(40)]
     with site.open() as writer:
         profiles = writer.write(users, nowhere)
-        ledger = writer._ledger.run
-        dead = writer.dead
+        ledger = writer.correspondence.ledger.run
+        dead = writer.correspondence.dead
     by_template = [user.attributes["case"] for user, profile in zip(users, profiles, strict=True)
                    if profile.writer == "template"]  # fmt: skip
     assert by_template == ["truncated", "other", "long", "page", "down"]
@@ -168,7 +173,7 @@ def test_a_bad_answer_is_not_asked_for_again(
     server.plan(bad=[step] * 9)
     with site.open() as writer:
         (profile,) = writer.write([shopper("bad")], nowhere)
-        assert writer.dead == {outcome: 1}
+        assert writer.correspondence.dead == {outcome: 1}
     assert profile == WrittenProfile(("case bad", "", "mainly dairy (milk)", ""), "template")
     assert len(server.calls()) == 1
 
@@ -197,7 +202,7 @@ def test_a_user_has_a_deadline(site: Site, server: LlmServer) -> None:
     server.plan(limited=["status 429 3600"])
     with site.open(policy=replace(POLICY, deadline_s=0.3)) as writer:
         profiles = writer.write([shopper("limited"), shopper("fine")], nowhere)
-        assert writer.dead == {"deadline": 1}
+        assert writer.correspondence.dead == {"deadline": 1}
     assert [profile.writer for profile in profiles] == ["template", "openai"]
 
 
@@ -242,11 +247,11 @@ def test_a_budget_is_never_overrun(site: Site, server: LlmServer) -> None:
     with site.open(budget_tokens=budget) as writer:
         with pytest.raises(BudgetSpent, match=f"of a budget of {budget}; the next"):
             writer.write(shoppers(60), nowhere)
-        assert 0 < writer._ledger.run.tokens <= budget
+        assert 0 < writer.correspondence.ledger.run.tokens <= budget
     before = server.calls()
     with site.open() as writer:
         profiles = writer.write(shoppers(60), nowhere)
-        folder = writer._cache.folder
+        folder = writer.correspondence.cache.folder
     assert {profile.writer for profile in profiles} == {"openai"}
     calls = server.calls()
     assert len(before) >= 3
@@ -261,8 +266,8 @@ def test_unstated_usage_counts_in_full(site: Site, server: LlmServer) -> None:
     with site.open() as writer:
         writer.write(shoppers(1), nowhere)
         facts = server.calls()[0]["facts"]
-        assert writer._ledger.run.unstated_tokens == PLAN.bound_tokens(facts)
-        assert writer._ledger.run.outcomes == {"written": 1}
+        assert writer.correspondence.ledger.run.unstated_tokens == PLAN.bound_tokens(facts)
+        assert writer.correspondence.ledger.run.outcomes == {"written": 1}
 
 
 def test_only_what_changed_is_asked_again(site: Site, server: LlmServer) -> None:
@@ -349,7 +354,4 @@ def test_a_misspelt_attribute_is_named(site: Site) -> None:
 
 def test_prompts_are_what_their_version_says() -> None:
     """A changed prompt file must come under a new name: these hashes never change."""
-    assert {name: Prompt.load(name).version for name in ("synthesise-1", "rewrite-1")} == {
-        "synthesise-1": "synthesise-1:7c48a5d49ff05836",
-        "rewrite-1": "rewrite-1:82eff3d88fc770f1",
-    }
+    assert {name: Prompt.load(name).version for name in PROMPTS} == PROMPTS

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from offline.__main__ import main
+from tests.fixtures.llm_server import running_llm_server
 from tests.fixtures.tiny_log import write_log
 
 
@@ -63,6 +64,24 @@ def test_the_earlier_run_is_compared(root: Path) -> None:
     text = (root / "against.html").read_text()
     (row,) = re.findall(r"the earlier run</th>(.*?)</tr>", text)
     assert re.findall(r">([\d.]+)</td>", row)[-3:] == ["1.00"] * 3
+
+
+def test_groups_may_be_described_by_a_language_model(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--card-writer`` names the groups anew, the page says who did, and keeps the answers."""
+    with running_llm_server() as server:
+        for name, text in (("BASE_URL", server.base_url), ("MODEL", "big"), ("REVISION", "7")):
+            monkeypatch.setenv(f"CHOIRREC_LLM_{name}", text)
+        assert report(root, "written.html", "--card-writer", "openai") == 0
+        asked = len(server.calls())
+        assert report(root, "written.html", "--card-writer", "openai") == 0
+        assert len(server.calls()) == asked > 0
+    text = (root / "written.html").read_text()
+    assert "profiles by\ntemplate" in text
+    assert "names and summaries of groups by openai, big, 7, group-1:" in text
+    assert text.count("a language model, by the writer openai.") >= 4
+    assert "people of kind" in text
 
 
 def test_a_folder_without_groups_ends_with_2(

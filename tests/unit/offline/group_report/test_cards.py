@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from offline.group_report import cards
-from offline.group_report.cards import Card, Members, make_cards, summarise, title
+from offline.group_report.cards import Card, Members, make_cards
+from offline.group_report.description import by_template
 from tests.fixtures.group_content import CODES, N_MIN, members, profile
 
 
@@ -43,6 +44,11 @@ def test_figures_of_a_card_are_those_of_its_members() -> None:
     assert most.lift == pytest.approx(np.mean(bought == 1) / np.mean(users.category == 1))
     assert card.purchases == len(bought)
     assert card.sequence == ("tea", "cups")
+    recent = users.category[inside[users.buyer] & (users.window == 0)]
+    counts = np.bincount(recent, minlength=4)
+    assert card.windows[0] == tuple(
+        users.categories[c] for c in np.argsort(-counts, kind="stable") if counts[c]
+    )
 
 
 def test_samples_are_the_most_typical_members_without_ids() -> None:
@@ -56,11 +62,12 @@ def test_samples_are_the_most_typical_members_without_ids() -> None:
 
 def test_cards_are_told_from_typical_facts() -> None:
     """A title and two sentences name what sets the group apart."""
-    card = made()["1"]
-    assert "age band 60+" in title(card)
-    assert title(card).endswith("snow shoes")
-    assert "age band 60+ (100% of those known)" in summarise(card)
-    assert "Bought most: snow shoes" in summarise(card)
+    told = by_template(made()["1"])
+    assert "age band 60+" in told.name
+    assert told.name.endswith("snow shoes")
+    assert "age band 60+ (100% of those known)" in told.summary
+    assert "Bought most: snow shoes" in told.summary
+    assert told.writer == "template"
 
 
 def test_a_group_of_which_nothing_is_known_has_a_card() -> None:
@@ -78,11 +85,12 @@ def test_a_group_of_which_nothing_is_known_has_a_card() -> None:
         buyer=np.empty(0, np.int64),
         category=np.empty(0, np.int64),
         categories=(),
+        window=np.empty(0, np.int64),
     )
     card = made(bare)["0"]
     assert card.attributes == card.categories == card.distinctive == ()
-    assert title(card) == "no facts known"
-    assert summarise(card) == "No purchases before the cut."
+    told = by_template(card)
+    assert (told.name, told.summary) == ("no facts known", "No purchases before the cut.")
 
 
 def test_very_many_groups_keep_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """The page: one file, every text escaped, written whole or not at all."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from offline.group_report.description import Description
 from offline.group_report.page import render, write_report
 from offline.group_report.plots import Row, bars, columns
 from offline.group_report.table import percent, table
@@ -98,10 +100,19 @@ def test_advice_to_fit_again_is_told_first() -> None:
 
 
 def test_summaries_may_come_from_a_writer() -> None:
-    """Whoever describes the groups, the text is escaped and stands on the card."""
-    told = render(content(), lambda card: f"<b>written for {card.prefix}</b>")
-    assert "&lt;b&gt;written for 0.1&lt;/b&gt;" in told
+    """Whoever describes the groups, the text is escaped, and the card says who wrote it."""
+    whole = content()
+    others = whole.descriptions[1:]
+    written = Description("<b>named</b>", "<b>described</b>", "openai")
+    told = render(replace(whole, descriptions=(written, *others), describer="openai, <m>"))
+    assert "&lt;b&gt;named&lt;/b&gt;" in told
+    assert "&lt;b&gt;described&lt;/b&gt;" in told
     assert "<b>" not in told
+    assert "<m>" not in told
+    assert told.count("a language model, by the writer openai.") == 1
+    assert told.count("a template, no language model.") == len(others)
+    assert f"of {len(others)} groups the template wrote them" in told
+    assert "a template's, not a language model's" in render(whole)
 
 
 def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
@@ -113,15 +124,11 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_a_failed_report_leaves_the_earlier_one(tmp_path: Path) -> None:
-    """A writer that fails half-way neither replaces nor spoils the file."""
+    """A report that fails half-way neither replaces nor spoils the file."""
     path = tmp_path / "groups.html"
     path.write_text("earlier")
-
-    def broken(_: object) -> str:
-        raise RuntimeError("no answer")
-
-    with pytest.raises(RuntimeError):
-        write_report(content(), path, broken)
+    with pytest.raises(ValueError, match="shorter"):
+        write_report(replace(content(), descriptions=()), path)
     assert path.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from offline.writers.answer import MAX_CHARS, SECTIONS, AnswerRefused, json_schema, parse_answer
+from offline.writers.answer import (
+    MAX_CHARS,
+    SECTIONS,
+    AnswerRefused,
+    GroupAnswer,
+    json_schema,
+    parse_answer,
+)
 
 GOOD = dict.fromkeys(SECTIONS, "a text of some words, long enough")
 
@@ -53,6 +60,27 @@ def test_what_is_accepted_fits_the_schema(members: dict[str, str]) -> None:
     except AnswerRefused:
         return
     Draft202012Validator(json_schema()).validate(members)
+
+
+@given(st.dictionaries(st.sampled_from(["name", "summary", "other"]), st.text(max_size=80)))
+def test_what_is_accepted_of_a_group_fits_its_schema(members: dict[str, str]) -> None:
+    """An answer about a group has a name and a summary, and neither more nor less."""
+    try:
+        name, summary = parse_answer(json.dumps(members), GroupAnswer).texts()
+    except AnswerRefused:
+        return
+    Draft202012Validator(json_schema(kind=GroupAnswer)).validate(members)
+    assert name
+    assert summary
+
+
+def test_a_group_may_have_a_short_name() -> None:
+    """A name is shorter than a summary; an answer about a user is none about a group."""
+    good = {"name": "Gardeners", "summary": "people who buy seeds and tools"}
+    assert parse_answer(json.dumps(good), GroupAnswer).texts() == tuple(good.values())
+    for bad in (good | {"name": "1234567"}, good | {"summary": "short"}, GOOD):
+        with pytest.raises(AnswerRefused):
+            parse_answer(json.dumps(bad), GroupAnswer)
 
 
 @given(st.binary(max_size=60))

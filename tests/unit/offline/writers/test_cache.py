@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from offline.writers.answer import Answer
+from offline.writers.answer import Answer, ProfileAnswer
 from offline.writers.cache import ProfileCache
 from tests.fixtures.writers import PLAN
 
-ANSWER = Answer("a young family in a town", "food and things for a baby", "buys what is practical")
-OTHER = Answer("an older couple, retired", "garden and the house around it", "quality before price")
+ANSWER = ProfileAnswer(
+    "a young family in a town", "food and things for a baby", "buys what is practical"
+)
+OTHER = ProfileAnswer(
+    "an older couple, retired", "garden and the house around it", "quality before price"
+)
 PROVENANCE = PLAN.provenance
 
 
@@ -77,7 +81,7 @@ def test_damage_costs_an_answer_and_no_more(tmp_path: Path) -> None:
 def test_an_answer_that_is_none_any_more_is_asked_for_again(tmp_path: Path) -> None:
     """A whole line with another schema's answer, or another format, is as good as absent."""
     cache = ProfileCache(tmp_path, PROVENANCE)
-    cache.put("a", Answer("short", "short", "short"))
+    cache.put("a", ProfileAnswer("short", "short", "short"))
     cache._log.append(b'{"some": "other line"}')
     cache._log.append(b'{"key": "no hex", "answer": 1}')
     cache.close()

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from offline.writers import prompt
+from offline.writers.answer import SECTIONS
 from offline.writers.prompt import Prompt
 
 
-@pytest.mark.parametrize("name", ["synthesise-1", "rewrite-1"])
+@pytest.mark.parametrize("name", ["synthesise-1", "rewrite-1", "group-1"])
 def test_facts_stand_in_their_block(name: str) -> None:
     """Facts appear once, in the user's message alone, between marks they cannot write."""
     system, user = Prompt.load(name).messages("buys {facts} and milk")
@@ -17,11 +18,14 @@ def test_facts_stand_in_their_block(name: str) -> None:
     assert user["content"] == "<facts>\nbuys {facts} and milk\n</facts>"
 
 
-@pytest.mark.parametrize("name", ["synthesise-1", "rewrite-1"])
-def test_instructions_say_what_they_must(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [("synthesise-1", SECTIONS), ("rewrite-1", SECTIONS), ("group-1", ("name", "summary"))],
+)
+def test_instructions_say_what_they_must(name: str, members: tuple[str, ...]) -> None:
     """Generalise, leave outliers out, treat facts as data; and no example to copy from."""
     system = Prompt.load(name).system.lower()
-    for word in ("identity", "interests", "philosophy", "not", "instruction"):
+    for word in (*members, "not", "instruction"):
         assert word in system
     assert "odd facts" in system or "do not fit" in system
     assert "what you know of the world" in system or "general knowledge" in system
