@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.records import parse_prefix
 from model.spec import SECONDS_PER_DAY
 from offline.assignment import LevelDiagnostics
-from offline.cuts import GROUP_SEED, Cut, epoch_s
+from offline.cuts import GROUP_SEED, Cut
 from offline.drift import measure_drift
 from offline.events import CanonicalTables
 from offline.group_map import compare, number_groups
@@ -28,8 +28,9 @@ from offline.group_report.measures import (
 )
 from offline.grouped import GroupedUsers
 from offline.groups import fit_groups
-from offline.histories import positions, seconds
-from offline.pipeline import Pipeline, window_purchases
+from offline.histories import epoch_s, positions, seconds
+from offline.pipeline import Pipeline
+from offline.sampling import window_purchases
 from offline.scratch import scratch_folder
 from offline.vectors import VectorFile
 from offline.vocabulary import level_thresholds
