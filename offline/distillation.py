@@ -18,6 +18,8 @@ def mean_alpha_distill(training: Mapping[str, Any]) -> float | None:
 
     Source: eq. 8 and 9.
     """
+    if not training["epochs"]:
+        return None
     kept = training["epochs"][training["best_epoch"]]
     mean: float | None = kept["diagnostics"].get("alpha_distill_qualified")
     return mean

@@ -33,12 +33,13 @@ from offline.rules import ConfigError
 from offline.samples import BaseSamples, Samples, save_grouped, with_clicks
 from offline.sampling import build_base, open_histories
 from offline.saviorenc import EncodedItems, encode_items
-from offline.training import train
+from offline.training import TrainResult, train
 from offline.user_rows import write_user_rows
 from offline.writers.settings import WriterSettings
 
 LOGGER = logging.getLogger(__name__)
 ENCODED_ITEMS_SEED = 0
+NOTHING_TO_TRAIN = TrainResult(steps=0, best_epoch=0, epochs=(), rows_per_s=0.0)
 CHOIRREC = METHODS["choirrec"]
 """Whose size the matched methods have."""
 
@@ -305,9 +306,11 @@ class Pipeline:
             config = replace(config, epochs=1)
         model = method.make(materials, CHOIRREC)
         began_s = time.process_time()
-        result = train(
-            model, samples.train, config, out / "checkpoints", samples.validation, gauc_low
-        )
+        result = NOTHING_TO_TRAIN
+        if any(True for _ in model.parameters()):
+            result = train(
+                model, samples.train, config, out / "checkpoints", samples.validation, gauc_low
+            )
         save_state(model, out / "state.npz")
         record = asdict(result) | {
             "cpu_s": time.process_time() - began_s,

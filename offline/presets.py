@@ -34,9 +34,9 @@ class Preset:
         """All its values, as JSON has them."""
         return asdict(self)
 
-    def shortened(self) -> "Preset":
+    def shortened(self, mark: str = "short") -> "Preset":
         """One epoch: for a look at the whole way, not at figures."""
-        return replace(self, name=f"{self.name}-short", train=replace(self.train, epochs=1))
+        return replace(self, name=f"{self.name}-{mark}", train=replace(self.train, epochs=1))
 
 
 PRESETS = {

@@ -4,11 +4,13 @@ from hashlib import file_digest, sha256
 from importlib.metadata import version
 from pathlib import Path
 
+from offline.datasets import canonical as tables
 from offline.datasets import complete_journey as panel
 from offline.datasets import files, simulator
 from offline.datasets import tmall as brands
 from offline.datasets.mapping import load
 from offline.datasets.simulated.constants import CONSTANTS
+from offline.events import CanonicalTables
 from offline.pipeline import Dataset
 from offline.rules import ConfigError
 
@@ -49,6 +51,24 @@ def own_files(mapping: Path) -> Dataset:
         build=lambda out: files.build(mapping, out),
         settings={"digest": contents.hexdigest()},
         module="offline.datasets.files",
+    )
+
+
+def canonical(folder: Path) -> Dataset:
+    """Canonical tables in a folder of somebody's own.
+
+    Raises:
+        ConfigError: when the folder holds none, or a file cannot be read.
+    """
+    schema = CanonicalTables.open(folder).schema
+    digest = sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}|{_content(path)}|".encode())
+    return Dataset(
+        name=schema.name,
+        build=lambda out: tables.build(folder, out),
+        settings={"digest": digest.hexdigest()},
+        module="offline.datasets.canonical",
     )
 
 

@@ -1,11 +1,11 @@
 """Cells: what is measured, and where its data comes from; plain values that cross processes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from offline.artefacts import Store
 from offline.pipeline import Dataset, Pipeline
-from offline.presets import PRESETS, Preset
+from offline.presets import Preset
 from offline.sources import complete_journey, own_files, simulated
 
 WORLD_USERS = 30_000
@@ -30,12 +30,14 @@ class Source:
     """Of the household panel."""
     mapping: Path | None = None
     """TOML mapping of somebody's own log."""
+    tables: Path | None = None
+    """Folder of canonical tables that somebody made."""
 
     def open(self) -> Dataset:
         """The data set.
 
         Raises:
-            ConfigError: when the mapping is wrong or a file it names cannot be read.
+            ConfigError: when the mapping is wrong or a file cannot be read.
         """
         if self.world is not None:
             return simulated(self.world, self.users, self.null)
@@ -76,16 +78,9 @@ class Bench:
 
     root: Path
     """Where artefacts lie."""
-    preset: str
-    quick: bool = False
-    """One epoch: for a look at the whole way, not at figures."""
-
-    def settings(self) -> Preset:
-        """The preset, shortened where the bench is quick."""
-        preset = PRESETS[self.preset]
-        return replace(preset.shortened(), name=f"{preset.name}-quick") if self.quick else preset
+    preset: Preset
 
     def pipeline(self, source: Source) -> Pipeline:
         """The stages over a data set; silent, since the runner speaks."""
         store = Store(self.root / "artefacts", say=lambda _: None)
-        return Pipeline(store, source.open(), self.settings())
+        return Pipeline(store, source.open(), self.preset)

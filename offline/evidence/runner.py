@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from offline.evidence.measurement import measured, tables_of
 from offline.evidence.results import read_results, write_results
 
 Say = Callable[[str], None]
+WORKER = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+"""A worker stays on one core, and leaves speaking to the runner."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,15 @@ def run_cells(
     Returns:
         What is done, and what failed; a cell that fails does not stop the others.
     """
-    costs = Costs.of(read_results(results), bench.settings().name)
+    costs = Costs.of(read_results(results), bench.preset.name)
     say(told(costs, cells, workers))
     run = _Run(bench, results, costs, say, len(cells))
-    with ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_become_worker
-    ) as pool:
+    with (
+        _environment(WORKER),
+        ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_become_worker
+        ) as pool,
+    ):
         try:
             run.prepare(pool, dict.fromkeys(cell.source for cell in cells))
             run.measure(pool, cells, workers)
@@ -117,10 +123,21 @@ class _Run:
         )
 
 
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that workers inherit: libraries read them as they are imported."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
 def _become_worker() -> None:
-    """Leave the terminal's interrupt to the runner, and stay on one core."""
+    """Leave the terminal's interrupt to the runner."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _prepare(bench: Bench, source: Source) -> None:
