@@ -114,6 +114,7 @@ def _study(tables: StudyTables) -> list[str]:
         sections.sweep(tables, "lambda", quick=False),
         sections.trust(tables) if tables.trust else TextTable("", (), ()),
         sections.groups(tables) if tables.groups else TextTable("", (), ()),
+        sections.items(tables),
         sections.by_dataset(tables),
     ]
     said = words.headlines(tables, quick=False)

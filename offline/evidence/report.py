@@ -142,7 +142,7 @@ def _study(tables: StudyTables, quick: bool) -> str:
     if tables.groups:
         parts += ["<h3>Are members alike?</h3>", _html(sections.groups(tables))]
     parts += ["<h3>Beside the primary figures</h3>", _html(sections.secondary(tables))]
-    parts.append(_html(sections.by_dataset(tables)))
+    parts += [_html(sections.items(tables)), _html(sections.by_dataset(tables))]
     return "".join(parts)
 
 

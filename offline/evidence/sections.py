@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from offline.evidence import paper, words
-from offline.evidence.tables import FIGURES, Figure, MethodRow, StudyTables
+from offline.evidence.tables import FIGURES, ITEM_SLICES, Figure, MethodRow, StudyTables
 from offline.evidence.words import bracket, percent, probability, score, told, verdict
 
 _SHOWN = 5e-5
@@ -159,6 +159,29 @@ def secondary(tables: StudyTables) -> TextTable:
     )
 
 
+def items(tables: StudyTables) -> TextTable:
+    """Rare and frequent items apart."""
+    names = [f"{metric}_{part}" for metric in ("auc", "gauc") for part in ITEM_SLICES]
+    rows = [row for row in tables.methods if names[0] in row.figures]
+    return TextTable(
+        "Test rows of items that were bought under 100 times before training (rare), and of others."
+        f" Gains of {tables.subject} in GAUC; intervals: worlds and seeds, without correction",
+        (
+            "Method",
+            *("AUC rare", "AUC frequent", "GAUC rare", "GAUC frequent"),
+            *("Gain, rare", "Gain, frequent"),
+        ),
+        tuple(
+            (
+                row.title,
+                *(_mean(row.figures.get(name)) for name in names),
+                *(_relative(row, f"gauc_{part}") for part in ITEM_SLICES),
+            )
+            for row in rows
+        ),
+    )
+
+
 def by_dataset(tables: StudyTables) -> TextTable:
     """The primary figures of every data set on its own."""
     return TextTable(
@@ -225,6 +248,10 @@ def _dataset_row(row: MethodRow, datasets: Sequence[str]) -> tuple[str, ...]:
             found = None if figure is None else figure.by_dataset.get(dataset)
             cells.append("-" if found is None else _spread(*found))
     return (row.title, *cells)
+
+
+def _relative(row: MethodRow, name: str) -> str:
+    return told(row.gains[name].relative) if name in row.gains else "-"
 
 
 def _mean(figure: Figure | None) -> str:

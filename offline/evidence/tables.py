@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from offline.evidence.statistics import Interval
 
 SEGMENTS = ("low", "overall")
+ITEM_SLICES = ("rare_items", "frequent_items")
+"""Test rows by how often their item was bought before training (under 100 times: rare)."""
 FIGURES = ("auc", "gauc", "gauc_unweighted", "logloss", "pcoc")
 """Of the test rows' outcomes; told beside the primary figure."""
 

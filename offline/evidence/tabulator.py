@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from offline.evidence.statistics import (
 from offline.evidence.study import Seeds, Study
 from offline.evidence.tables import (
     FIGURES,
+    ITEM_SLICES,
     SEGMENTS,
     Figure,
     Gain,
@@ -101,6 +103,8 @@ class Tabulator:
                 found[f"unweighted_{segment}"] = self._of_users(primary, segment, weighted=False)
             if everything and primary != ("test", False):
                 found[f"outcomes_{segment}"] = self._of_users(("test", False), segment)
+        if everything:
+            found |= {f"gauc_{part}": self._of_cells("gauc", part) for part in ITEM_SLICES}
         return found
 
     def _of_users(self, measure: tuple[str, bool], segment: str, weighted: bool = True) -> Measure:
@@ -162,16 +166,18 @@ class Tabulator:
         return row, ratios
 
     def _figures(self, method: str, seeds: Seeds) -> dict[str, Figure]:
-        found: dict[str, Figure] = {}
-        for segment in SEGMENTS if seeds else ():
+        if not seeds:
+            return {}
+        study, named = self.study, dict[str, dict[str, Statistic]]()
+        for segment in SEGMENTS:
             measure = self.measures()[segment]
-            one = self.study.users([method], seeds, measure, segment, replicates=1)
-            named = {f"primary_{segment}": one}
-            for metric in FIGURES:
-                single = self.study.figures([method], seeds, "test", segment, metric, replicates=1)
-                named[f"{metric}_{segment}"] = single
-            found |= {n: _figure(of[method], sorted(seeds)) for n, of in named.items() if of}
-        return found
+            found = study.users([method], seeds, measure, segment, replicates=1)
+            named[f"primary_{segment}"] = found
+        wanted = [*product(FIGURES, SEGMENTS), *product(("auc", "gauc"), ITEM_SLICES)]
+        for metric, segment in wanted:
+            found = study.figures([method], seeds, "test", segment, metric, replicates=1)
+            named[f"{metric}_{segment}"] = found
+        return {name: _figure(of[method], sorted(seeds)) for name, of in named.items() if of}
 
     def _corrected(
         self, rows: Sequence[tuple[MethodRow, Mapping[str, Statistic]]]

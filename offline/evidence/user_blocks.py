@@ -15,6 +15,7 @@ Ints = NDArray[np.int64]
 BlockKey = tuple[str, str, bool]
 """Data set, target, and whether labels are soft."""
 _BLOCK = ("dataset", "target", "soft", "method", "seed")
+_VALUES = ("user", "auc", "rows", "low", "level")
 
 
 class UnevenCells(ValueError):
@@ -63,7 +64,7 @@ def user_blocks(
     """
     wanted = pc.field("dataset").isin(datasets) & (pc.field("preset") == preset)
     table = users.filter(wanted & pc.is_finite(pc.field("auc")))
-    columns = {name: _numbers(table[name]) for name in table.column_names}
+    columns = {name: _numbers(table[name]) for name in (*_BLOCK, *_VALUES)}
     order = np.lexsort([columns["user"], *(columns[name] for name in reversed(_BLOCK))])
     columns = {name: column[order] for name, column in columns.items()}
     table = table.select(list(_BLOCK))

@@ -88,6 +88,7 @@ def test_every_table_and_plot_of_the_paper_is_there(findings: Findings) -> None:
     for figure in ("0.7179", "-1.63 %", "+0.42 %", ">2.1<", "83.00 %", "60.00 %"):
         assert figure in page
     assert page.count("<svg") >= 6
+    assert page.count("<caption>Test rows of items") == 2
 
 
 def test_nulls_are_told_in_words_with_what_could_have_been_seen(findings: Findings) -> None:

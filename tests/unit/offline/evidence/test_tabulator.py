@@ -137,6 +137,14 @@ def test_trust_and_groups_stand_beside_their_control(tables: StudyTables) -> Non
     assert tables.groups[0].consistency > tables.groups[1].consistency
 
 
+def test_rare_items_are_told_apart(tables: StudyTables) -> None:
+    """Rows of rare items have figures and gains of their own, where they were measured."""
+    row = rows_by_method(tables)["poso"]
+    rare, frequent = (row.figures[f"gauc_{part}"].mean for part in ("rare_items", "frequent_items"))
+    assert math.isclose(frequent - rare, 0.02, abs_tol=1e-9)
+    assert row.gains["gauc_rare_items"].relative.value > 0
+
+
 def test_a_method_that_no_seed_decides_is_measured_once(tables: StudyTables) -> None:
     """One cell of popularity per world stands for all seeds, and counts as finished."""
     row = rows_by_method(tables)["popularity"]
