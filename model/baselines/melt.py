@@ -4,10 +4,11 @@ Our implementation of the idea of MELT (SIGIR 2023, mutual enhancement of long-t
 items) on DIN, which has no user vector without a candidate: a self-attention layer over the
 purchases gives one, and the tower reads it and its product with the candidate. Details the paper
 does not give for this task, or where we differ: a purchase stands in its own context without its
-id, which is the target; squared errors do not reach their targets; the corrections start at zero,
-and only their own losses train them, so that the second stage begins where the first ended; the
-corrected rows of tail items are computed ten times over a training; contexts precede training and
-keep their last 20 purchases, five of them per item and 64 items per step.
+id, which is the target; squared errors are means over columns (sums would drown the prediction's
+loss) and do not reach their targets; the corrections start at zero, and only their own losses
+train them, so that the second stage begins where the first ended; the corrected rows of tail items
+are computed ten times over a training; contexts precede training and keep their last 20 purchases,
+five of them per item and 64 items per step.
 """
 
 import math
@@ -46,6 +47,7 @@ class UserVector(nn.Module):
         """Make the layer for tokens of width D."""
         super().__init__()
         self.layer = TransformerReadout(token, heads=1, feed_forward=2 * token)
+        self.norm = nn.LayerNorm(token)
         self.nothing = nn.Parameter(torch.zeros(token))
 
     def forward(self, rows_RLD: Tensor, mask_RL: Tensor) -> Tensor:
@@ -60,7 +62,7 @@ class UserVector(nn.Module):
         """
         last = (mask_RL * torch.arange(1, mask_RL.shape[1] + 1)).argmax(dim=1)
         newest = rows_RLD[torch.arange(len(rows_RLD)), last]
-        vector = self.layer(newest, rows_RLD, mask_RL)
+        vector = self.norm(self.layer(newest, rows_RLD, mask_RL))
         return torch.where(mask_RL.any(dim=1, keepdim=True), vector, self.nothing)
 
 
@@ -171,7 +173,7 @@ class Melt(ConversionModel):
         mask = inputs["history_mask"][head]
         newest = self._newest(mask, contexts.user_threshold)
         guessed = self.user_transfer(self.user_vector(inputs["history"][head], newest))
-        error = (vector_RD[head].detach() - guessed).square().sum(dim=1)
+        error = (vector_RD[head].detach() - guessed).square().mean(dim=1)
         beyond = purchases[head] - contexts.user_threshold - 1
         weight = self._curriculum(beyond, contexts.user_longest - contexts.user_threshold - 1)
         return torch.mean(weight * error)
@@ -192,7 +194,7 @@ class Melt(ConversionModel):
         share = torch.rand(len(rows), CONTEXTS).numpy()
         guessed = self.guessed_ids(contexts.drawn(items, share, sizes.numpy()))
         target = self.tables.item(self.tables.item_id_row[rows]).detach()
-        error = (target - guessed).square().sum(dim=1)
+        error = (target - guessed).square().mean(dim=1)
         beyond = self.item_counts[rows] - contexts.item_threshold - 1
         weight = self._curriculum(beyond, CONTEXT_SCALE)
         return torch.mean(weight * error)

@@ -6,8 +6,8 @@ the ranker and read softly, several at a time; ChoirRec's groups are made before
 users are, and each user has one. Details that the paper does not give, or that we could not see:
 how centres are learned (the nearest by inner product follows what it is nearest to, by gradient),
 when one starts anew (after 200 steps without use, as a row of the batch), their number (256), how
-many are read (the 10 nearest), widths and weights. The hierarchy of centres and the host model of
-several tasks are left out.
+many are read (the 10 nearest), widths, scales and weights. The hierarchy of centres and the host
+model of several tasks are left out.
 """
 
 import math
@@ -69,8 +69,8 @@ class Memory(nn.Module):
             shown_NW: float32 ``[N, W]``.
 
         Returns:
-            The mean, a scalar; and the entropy of the centres' use, 1 = all alike, NaN when
-            nothing is shown.
+            The mean over rows and columns, a scalar; and the entropy of the centres' use, 1 = all
+            alike, NaN when nothing is shown.
         """
         shown = shown_NW.detach()
         if self.training:
@@ -79,10 +79,9 @@ class Memory(nn.Module):
         used = torch.bincount(chosen, minlength=len(self.unused)).to(shown.dtype)
         if self.training:
             self.unused.add_(1.0).masked_fill_(used > 0, 0.0)
-        distance = (shown - self.centres(chosen)).square().sum(dim=1)
+        distance = (shown - self.centres(chosen)).square().sum() / max(shown.numel(), 1)
         share = used / used.sum()
-        entropy = -torch.xlogy(share, share).sum() / math.log(max(len(used), 2))
-        return distance.sum() / max(len(shown), 1), entropy
+        return distance, -torch.xlogy(share, share).sum() / math.log(max(len(used), 2))
 
     def forward(self, vector_RW: Tensor, candidates_RCD: Tensor) -> Tensor:
         """Enhance a vector by the centres nearest to it, for all candidates and for each.
@@ -169,20 +168,24 @@ class Uie(ConversionModel):
         steps = inputs["history_mask"].sum(dim=1, keepdim=True).clamp(min=1)
         return {
             "profile": self.user_tower(inputs["user"].detach()),
-            "consumption": self.bought(bought),
+            # The sum, at the scale of one purchase: a hundred of them would drown everything.
+            "consumption": self.bought(bought / steps.sqrt()),
             "sequence": bought / steps,
         }
 
     def lengthened(self, inputs: Inputs) -> Inputs:
         """The inputs, each purchase followed by its nearest centre as a step of the history."""
-        near, which = self.sequence.similarity(inputs["history"]).max(dim=2)
-        mask = inputs["history_mask"]
-        kept = mask * (near > 0)
-        steps = self.sequence.centres(which) * kept.unsqueeze(2)
+        history, mask = inputs["history"], inputs["history_mask"]
+        place = torch.nonzero(mask, as_tuple=True)
+        near, which = self.sequence.similarity(history[place]).max(dim=1)
+        kept = (near > 0).to(mask.dtype)
+        centres = self.sequence.centres(which) * kept.unsqueeze(1)
+        steps = torch.zeros_like(history).index_put(place, centres)
+        steps_mask = torch.zeros_like(mask).index_put(place, kept)
         return {
             **inputs,
-            "history": torch.stack([inputs["history"], steps], dim=2).flatten(1, 2),
-            "history_mask": torch.stack([mask, kept], dim=2).flatten(1, 2),
+            "history": torch.stack([history, steps], dim=2).flatten(1, 2),
+            "history_mask": torch.stack([mask, steps_mask], dim=2).flatten(1, 2),
         }
 
     def _memories(self) -> dict[str, Memory]:
