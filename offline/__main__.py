@@ -20,6 +20,11 @@ from offline.demo import demonstrate
 from offline.embedded_redis import NoRedisServer
 from offline.encoders import ENCODERS, choose_encoder
 from offline.engine import EngineError
+from offline.evidence import plan
+from offline.evidence.cells import Bench
+from offline.evidence.comparison import compared_cells, load_comparison
+from offline.evidence.evidence import Documents, found, gather, tell
+from offline.evidence.runner import CellsFailed, Outcome
 from offline.export import ExportError
 from offline.group_map import compare, told
 from offline.group_report.page import write_report
@@ -49,12 +54,15 @@ FAILURES = (
     ServiceFailed,
     WriterFailed,
     EncoderFailed,
+    CellsFailed,
     OSError,
     ValueError,
     ArithmeticError,
 )
 
 
+PLANS = {"confirmation": plan.confirmation, "design": plan.design}
+WORKERS = os.cpu_count() or 1
 _EXAMPLE = "2026-03-06T00:00:00"
 
 
@@ -105,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     _build_parser(commands.add_parser("build", help="a bundle, and records when Redis is named"))
     _publish_parser(commands.add_parser("publish", help="records as of a moment, without a bundle"))
     _evaluate_parser(commands.add_parser("evaluate", help="every model, several seeds"))
+    _paper_parser(commands.add_parser("paper", help="every table of the evidence, by one command"))
     _simulate_parser(commands.add_parser("simulate", help="canonical tables of a simulated shop"))
     _groups_parser(commands.add_parser("groups", help="whether groups can be trusted"))
     _generations_parser(commands.add_parser("generations", help="list or remove generations"))
@@ -183,7 +192,20 @@ def _evaluate_parser(parser: argparse.ArgumentParser) -> None:
     _add_losses(parser)
     parser.add_argument("--seeds", type=_count, default=3, help="how many model seeds")
     parser.add_argument("--out", type=Path, default=Path("results/eval.json"))
+    parser.add_argument(
+        "--config", type=Path, help="TOML of a comparison with its controls (docs/evidence.md)"
+    )
+    parser.add_argument("--workers", type=_count, default=WORKERS, help="processes, with --config")
     parser.set_defaults(run=_evaluate)
+
+
+def _paper_parser(parser: argparse.ArgumentParser) -> None:
+    _add_root(parser)
+    parser.add_argument("--plan", choices=sorted(PLANS), default="confirmation", help="which cells")
+    parser.add_argument("--quick", action="store_true", help="every method once, small; no claims")
+    parser.add_argument("--workers", type=_count, default=WORKERS, help="processes, one core each")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="where tables lie")
+    parser.set_defaults(run=_paper)
 
 
 def _simulate_parser(parser: argparse.ArgumentParser) -> None:
@@ -264,7 +286,35 @@ def _build(chosen: argparse.Namespace) -> None:
         print(f"generation {published.generation.name}: {published.records} records written")
 
 
+def _paper(chosen: argparse.Namespace) -> None:
+    if chosen.quick:
+        bench = Bench(chosen.root, PRESETS["paper"].shortened("quick"))
+        results = chosen.results / "quick"
+        outcome = gather(bench, plan.quick(), results, chosen.workers, quick=True)
+    else:
+        bench, wanted = Bench(chosen.root, PRESETS["paper"]), PLANS[chosen.plan]()
+        outcome = gather(bench, wanted, chosen.results, chosen.workers)
+        tell(found(bench, wanted, chosen.results), Documents())
+    _refuse_failures(outcome)
+
+
+def _compare(chosen: argparse.Namespace) -> None:
+    described = load_comparison(chosen.config)
+    wanted = compared_cells(described, chosen.config.parent)
+    bench = Bench(chosen.root, PRESETS[described.preset])
+    _refuse_failures(gather(bench, wanted, chosen.out.parent, chosen.workers))
+
+
+def _refuse_failures(outcome: Outcome) -> None:
+    if outcome.failed:
+        told = "; ".join(f"{cell.name}: {error}" for cell, error in outcome.failed)
+        raise CellsFailed(f"{len(outcome.failed)} cells failed: {told}")
+
+
 def _evaluate(chosen: argparse.Namespace) -> None:
+    if chosen.config:
+        _compare(chosen)
+        return
     figures = evaluate_seeds(_pipeline(chosen), range(chosen.seeds))
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(chosen.out) as partial:

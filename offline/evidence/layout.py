@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from offline.methods.registry import CODES_SWEEP, WEIGHT_SWEEP
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -43,21 +45,21 @@ LAYOUT = Layout(
         "saviorrec",
         "choirrec_permuted",
     ),
-    bounds=("din_base", "choirrec_aligned", "choirrec_bayes", "choirrec_oracle"),
+    bounds=("din_base", "choirrec_literal", "choirrec_bayes", "choirrec_oracle"),
     ablations=(
         ("choirrec_no_llm", "w/o LLM Emb."),
-        ("choirrec_no_id", "w/o ID Emb."),
-        ("choirrec_no_attributes", "w/o Attr. Emb."),
-        ("choirrec_no_sequence", "w/o Seq. Emb."),
-        ("choirrec_single_channel", "w/o Dual-Channel"),
+        ("choirrec_no_group_id", "w/o ID Emb."),
+        ("choirrec_no_group_attributes", "w/o Attr. Emb."),
+        ("choirrec_no_group_sequence", "w/o Seq. Emb."),
+        ("choirrec_no_dual_channel", "w/o Dual-Channel"),
         ("choirrec_no_distillation", "w/o Gated Distillation"),
         ("choirrec_no_injection", "w/o Asymmetric Injection"),
         ("choirrec_kl", "w/ KL Loss"),
         ("choirrec_no_margin", "w/o Margin"),
         ("choirrec_no_gates", "distillation without gates"),
-        ("choirrec_substituted", "attributes substituted in the individual channel"),
+        ("choirrec_impute_individual", "attributes substituted in the individual channel"),
     ),
-    codes_sweep=(),
-    weight_sweep=(),
+    codes_sweep=tuple((k, f"choirrec_k{k}") for k in CODES_SWEEP),
+    weight_sweep=tuple((weight, f"choirrec_lambda_{weight}") for weight in WEIGHT_SWEEP),
 )
 """The paper's tables with this project's controls."""

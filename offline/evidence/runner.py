@@ -21,6 +21,10 @@ WORKER = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 """A worker stays on one core, and leaves speaking to the runner."""
 
 
+class CellsFailed(Exception):
+    """Cells that could not be measured."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run did."""

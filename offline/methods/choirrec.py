@@ -8,18 +8,24 @@ import numpy as np
 from model.losses import LossConfig, activity_threshold
 from model.network.choirrec import ChoirRec
 from model.network.config import NetworkConfig
+from model.network.single_channel import SingleChannel
+from model.network.variants import make_variant
 from offline.methods.method import Materials
 
 
-def choirrec(materials: Materials, config: NetworkConfig, **losses: Any) -> ChoirRec:
-    """The paper's model.
+def choirrec(
+    materials: Materials, config: NetworkConfig, variant: str = "choirrec", **losses: Any
+) -> ChoirRec | SingleChannel:
+    """The paper's model, or a variant of it.
 
     Args:
         materials: what it is made from.
         config: its sizes.
+        variant: one of ``VARIANTS``: what is taken from it.
         losses: constants of the losses other than the preset's.
     """
-    return ChoirRec(
+    return make_variant(
+        variant,
         materials.samples.spec,
         config,
         materials.lookups(),

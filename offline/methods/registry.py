@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from model.network.variants import VARIANTS
 from offline.groupings import PROFILES, Grouping
 from offline.methods.choirrec import choirrec
 from offline.methods.cold_transformer import cold_transformer
@@ -31,6 +32,15 @@ def _by_name(methods: Iterable[Method]) -> dict[str, Method]:
     return {method.name: method for method in methods}
 
 
+def _variant(name: str) -> Method:
+    return _choirrec(f"choirrec_{name}", f"ChoirRec, {VARIANTS[name].title}", variant=name)
+
+
+CODES_SWEEP = (3, 12, 24)
+"""k besides the sizing rule's own; on 30,000 users that is 6 (Figure 6a)."""
+WEIGHT_SWEEP = (0.001, 0.02)
+"""lambda besides the paper's 0.005 (Figure 6b)."""
+
 METHODS = _by_name(
     (
         Method("popularity", "Popularity", popularity, matched=False),
@@ -47,6 +57,21 @@ METHODS = _by_name(
         _choirrec("choirrec_permuted", "ChoirRec, permuted groups", permuted=True),
         _choirrec("choirrec_oracle", "ChoirRec, true archetypes", ORACLE),
         _choirrec("choirrec_bayes", "ChoirRec, Bayes reader's groups", BAYES),
+        _choirrec("choirrec_literal", "ChoirRec, losses literal", auxiliary_weight=0.0),
+        _choirrec("choirrec_no_llm", "ChoirRec, groups of user ids", USER_ROWS),
+        *(_variant(name) for name in VARIANTS if name != "choirrec"),
+        *(
+            _choirrec(f"choirrec_k{k}", f"ChoirRec, k = {k}", Grouping(codes_per_level=k))
+            for k in CODES_SWEEP
+        ),
+        *(
+            _choirrec(
+                f"choirrec_lambda_{weight}",
+                f"ChoirRec, lambda = {weight}",
+                distillation_weight=weight,
+            )
+            for weight in WEIGHT_SWEEP
+        ),
     )
 )
 """All methods; tables of methods for a protocol stand in ``offline/evidence/plan.py``."""

@@ -81,7 +81,7 @@ def test_a_second_run_measures_nothing_and_changes_nothing(
     before = (place / "results" / RESULTS_FILE).read_bytes()
     cell = measured(Bench(place, QUICK), wanted(place)[1])
     stamp = cell.folder.stat().st_mtime_ns
-    again = run_cells(Bench(place, QUICK), wanted(place)[:2], place / "results", 1, str)
+    again = run_cells(Bench(place, QUICK), wanted(place)[:2], place / "results", 1, _silent)
     assert not again.failed
     assert cell.folder.stat().st_mtime_ns == stamp
     assert (place / "results" / RESULTS_FILE).read_bytes() == before
@@ -104,7 +104,7 @@ def test_a_failing_cell_is_named_and_the_others_go_on(place: Path, tmp_path: Pat
     """A method that is not known fails by name; the cell after it is measured."""
     good = wanted(place, ["popularity"], 1)
     bad = [replace(good[0], method="nobody")]
-    outcome = run_cells(Bench(place, QUICK), [*bad, *good], tmp_path, 1, str)
+    outcome = run_cells(Bench(place, QUICK), [*bad, *good], tmp_path, 1, _silent)
     assert [cell.method for cell in outcome.finished] == ["popularity"]
     ((cell, error),) = outcome.failed
     assert cell.method == "nobody"
@@ -151,3 +151,7 @@ def _alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
