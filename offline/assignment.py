@@ -1,22 +1,22 @@
 """Assignment: the group and the residuals of every user, chunk by chunk."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from model.codebooks import Codebooks
 from offline.progress import track_rows
-from offline.vectors import Vectors
+from offline.row_file import RowFile, row_file
+from offline.vectors import Vectors, fingerprint
 
 CODES = "codes.npy"
 NORMS = "residual_norms.npy"
@@ -43,6 +43,7 @@ class LevelDiagnostics:
 class _Chunk:
     """A run of users after assignment."""
 
+    start: int
     codes: NDArray[np.int32]
     norms: NDArray[np.float32]
     energy: float
@@ -54,14 +55,15 @@ def assign_all(
     """Assign every user to a group by frozen codebooks, and write codes and residual norms.
 
     Memory holds a few chunks, however many users there are. The codes are those that
-    ``Codebooks.assign`` gives one by one, in the service as here.
+    ``Codebooks.assign`` gives one by one, in the service as here. An assignment that failed or was
+    killed goes on at the chunk it was in, to equal bytes.
 
     Args:
         vectors: float32 ``[N, D]``.
         codebooks: the codebooks.
         folder: an existing folder. ``codes.npy`` int32 ``[N, M]`` and ``residual_norms.npy``
             float32 ``[N, M]`` (NaN without a group) appear whole or not at all; equal vectors
-            give equal bytes, with any number of threads.
+            give equal bytes, with any number of threads. Finished chunks lie there meanwhile.
         threads: chunks worked on at once.
 
     Returns:
@@ -73,57 +75,72 @@ def assign_all(
     Source: eq. 2-3; docs/groups.md.
     """
     shape = (vectors.shape[0], codebooks.levels)
+    identity = _identity(vectors, codebooks)
     energy = np.zeros(codebooks.levels + 1)
     counts = np.zeros((codebooks.levels, codebooks.codes_per_level + 1), dtype=np.int64)
-    with _rows(folder / CODES, "<i4", shape) as codes, _rows(folder / NORMS, "<f4", shape) as norms:
-        for chunk in _chunks(vectors, codebooks, threads):
-            codes.write(chunk.codes.tobytes())
-            norms.write(chunk.norms.tobytes())
+    with (
+        row_file(folder / CODES, np.int32, shape, identity) as codes,
+        row_file(folder / NORMS, np.float32, shape, identity) as norms,
+    ):
+        kept = _keep_chunks(codes, norms)
+        work = partial(_work, vectors, codebooks, kept)
+        for chunk in _in_order(work, vectors.shape[0], threads):
+            if chunk.start >= kept.rows:
+                codes.append(chunk.codes)
+                norms.append(chunk.norms)
             energy[0] += chunk.energy
             energy[1:] += np.nansum(chunk.norms.astype(np.float64) ** 2, axis=0)
             for level, column in enumerate(chunk.codes.T):
                 counts[level] += np.bincount(column, minlength=counts.shape[1])
-    return _diagnostics(energy, counts[:, :-1])
+        return _diagnostics(energy, counts[:, :-1])
 
 
-def _chunks(vectors: Vectors, codebooks: Codebooks, threads: int) -> Iterator[_Chunk]:
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """Whole chunks that an earlier assignment left."""
+
+    rows: int
+    codes: RowFile[np.int32]
+    norms: RowFile[np.float32]
+
+
+def _identity(vectors: Vectors, codebooks: Codebooks) -> str:
+    told = (codebooks.digest, fingerprint(vectors), ROWS_AT_ONCE)
+    return sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def _keep_chunks(codes: RowFile[np.int32], norms: RowFile[np.float32]) -> _Kept:
+    rows = min(codes.rows, norms.rows)
+    rows -= rows % ROWS_AT_ONCE
+    codes.cut(rows)
+    norms.cut(rows)
+    return _Kept(rows, codes, norms)
+
+
+def _in_order(work: Callable[[int], _Chunk], rows: int, threads: int) -> Iterator[_Chunk]:
     """All chunks in order; a few are worked on ahead of the one that is asked for."""
-    starts = iter(range(0, vectors.shape[0], ROWS_AT_ONCE))
-    bar = track_rows("assignment", vectors.shape[0])
+    starts = iter(range(0, rows, ROWS_AT_ONCE))
     # The threads share out the chunks; a matrix product that starts more of them only waits.
     alone = threadpool_limits(limits=1, user_api="blas")
-    with alone, ThreadPoolExecutor(threads) as pool, bar as advance:
-        ahead = deque(
-            pool.submit(_assign, vectors, codebooks, start) for start in islice(starts, 2 * threads)
-        )
+    with alone, ThreadPoolExecutor(threads) as pool, track_rows("assignment", rows) as advance:
+        ahead = deque(pool.submit(work, start) for start in islice(starts, 2 * threads))
         while ahead:
             chunk = ahead.popleft().result()
-            ahead.extend(
-                pool.submit(_assign, vectors, codebooks, start) for start in islice(starts, 1)
-            )
+            ahead.extend(pool.submit(work, start) for start in islice(starts, 1))
             yield chunk
             advance(len(chunk.codes))
 
 
-def _assign(vectors: Vectors, codebooks: Codebooks, start: int) -> _Chunk:
+def _work(vectors: Vectors, codebooks: Codebooks, kept: _Kept, start: int) -> _Chunk:
+    """Assign a chunk, or read what was kept of it; its energy is summed again either way."""
     chunk = vectors[start : start + ROWS_AT_ONCE]
-    codes = codebooks.assign(chunk)
     energy = float(np.sum(np.square(chunk), dtype=np.float64))
-    return _Chunk(codes, codebooks.residual_norms(chunk, codes), energy)
-
-
-@contextmanager
-def _rows(path: Path, dtype: str, shape: tuple[int, int]) -> Iterator[BinaryIO]:
-    """A file to write rows into, in order; it gets its name once all are written."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            header = {"descr": dtype, "fortran_order": False, "shape": shape}
-            npy.write_array_header_1_0(file, header)
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if start < kept.rows:
+        codes, norms = kept.codes.read(start, len(chunk)), kept.norms.read(start, len(chunk))
+    else:
+        codes = codebooks.assign(chunk)
+        norms = codebooks.residual_norms(chunk, codes)
+    return _Chunk(start, codes, norms, energy)
 
 
 def _diagnostics(

@@ -101,6 +101,7 @@ class Cuts:
             {"encoder": self.encoder.decides},
             inputs=(profiles, *frozen[:1]),
             code=("offline.embeddings", *self.encoder.code),
+            resumable=True,
         )
         groups = self.groups(embeddings, fitted)
         priors = self.priors(moment, groups)
@@ -169,6 +170,8 @@ class Cuts:
                 vectors, preset.levels, preset.codes_per_level, GROUP_SEED, checkpoints
             )
         codebooks.save(out)
+        users = CanonicalTables.open(self.events.folder).users()
+        np.save(out / USERS, item_keys(users["user_id"]))
         diagnostics = [asdict(level) for level in assign_all(vectors, codebooks, out)]
         norms = evenly_spaced(np.load(out / NORMS, mmap_mode="r", allow_pickle=False))
         if fitted:
@@ -178,8 +181,6 @@ class Cuts:
         reference.save(out)
         found = {"levels": diagnostics, "drift": asdict(measure_drift(reference, norms))}
         (out / "diagnostics.json").write_text(json.dumps(found, indent=1))
-        users = CanonicalTables.open(self.events.folder).users()
-        np.save(out / USERS, item_keys(users["user_id"]))
         shutil.rmtree(checkpoints, ignore_errors=True)
 
     def _priors(self, moment: datetime, groups: Artefact, out: Path) -> None:

@@ -1,6 +1,6 @@
 """Embeddings: section texts to user vectors, and the encoder block fitted at the training cut."""
 
-import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from model.encoder import SECTION_WEIGHTS, EncoderBlock, TextEncoder
 from model.whole_file import whole_file
-from offline.progress import track
+from offline.progress import track_rows
+from offline.row_file import RowFile, row_file
 
 FILE_NAME = "embeddings.npy"
-_TEXTS_AT_ONCE = 8192
+_TEXTS = "texts.npy"
+_TEXTS_AT_ONCE = 4096
 _USERS_AT_ONCE = 16384
 _PREFIX = "section_"
 
@@ -36,14 +38,23 @@ def write_embeddings(
 
     Raises:
         ValueError: when the block was fitted for another template, writer or encoder.
+        Exception: whatever the encoder raises; texts that are encoded stay in the folder, and the
+            same call goes on from there.
 
     Source: section 4.2.2 (1).
     """
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        vectors, index = _encode_distinct(profiles, encoder, Path(scratch))
-        block = block or fit_block(profiles, encoder, vectors, index)
+    if profiles.num_rows == 0:
+        raise ValueError("no profiles to embed; expected one row per user")
+    if block:
         _check_reuse(block, profiles, encoder)
+    texts, index = _distinct_texts(profiles)
+    shape = (len(texts), encoder.width)
+    with row_file(folder / _TEXTS, np.float32, shape, _identity(texts, encoder)) as encoded:
+        _encode(texts, encoder, encoded)
+        vectors = _mapped(encoded, encoder.width)
+        block = block or fit_block(profiles, encoder, vectors, index)
         _write_vectors(folder, block, vectors, index)
+    (folder / _TEXTS).unlink()
     block.save(folder)
     return block
 
@@ -88,17 +99,30 @@ def _section_means(vectors: NDArray[np.float32], index: NDArray[np.int64]) -> ND
     return means.astype(np.float32)
 
 
-def _encode_distinct(
-    profiles: pa.Table, encoder: TextEncoder, scratch: Path
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Vectors of the distinct texts, on disk, and which one each user's section has."""
-    texts, index = _distinct_texts(profiles)
-    shape = (max(1, len(texts)), encoder.width)
-    vectors = open_memmap(scratch / "texts.npy", mode="w+", dtype=np.float32, shape=shape)
-    for start in track(range(0, len(texts), _TEXTS_AT_ONCE), "embeddings"):
-        rows = slice(start, start + _TEXTS_AT_ONCE)
-        vectors[rows] = encoder.encode([str(text) for text in texts[rows].to_pylist()])
-    return vectors, index
+def _identity(texts: "pa.Array[Any]", encoder: TextEncoder) -> str:
+    """What the texts' vectors depend on, as a few letters."""
+    sha = sha256(repr((encoder.identity, encoder.width, len(texts))).encode())
+    for buffer in texts.buffers():
+        sha.update(buffer or b"")
+    return sha.hexdigest()[:16]
+
+
+def _encode(texts: "pa.Array[Any]", encoder: TextEncoder, encoded: RowFile[np.float32]) -> None:
+    """Encode the texts that are not encoded yet, each once, piece by piece."""
+    with track_rows("embeddings", len(texts)) as advance:
+        advance(encoded.rows)
+        while encoded.rows < len(texts):
+            piece = texts[encoded.rows : encoded.rows + _TEXTS_AT_ONCE]
+            encoded.append(encoder.encode([str(text) for text in piece.to_pylist()]))
+            advance(len(piece))
+
+
+def _mapped(encoded: RowFile[np.float32], width: int) -> NDArray[np.float32]:
+    """float32 ``[T, D]``, read from disk as it is needed; one zero row when there is no text."""
+    if encoded.rows == 0:
+        return np.zeros((1, width), np.float32)
+    vectors: NDArray[np.float32] = np.load(encoded.path, mmap_mode="r", allow_pickle=False)
+    return vectors
 
 
 def _distinct_texts(
@@ -124,8 +148,6 @@ def _write_vectors(
     vectors: NDArray[np.float32],
     index: NDArray[np.int64],
 ) -> None:
-    if len(index) == 0:
-        raise ValueError("no profiles to embed; expected one row per user")
     shape = (len(index), block.width)
     with whole_file(folder / FILE_NAME) as partial:
         users = open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)

@@ -10,7 +10,7 @@ from model.array_file import read_array, write_array
 from model.codebooks import Codebooks
 from offline.kmeans import kmeans
 from offline.progress import track
-from offline.vectors import Vectors
+from offline.vectors import Vectors, fingerprint
 
 USERS_PER_GROUP = 100
 MIN_CODES = 4
@@ -18,7 +18,6 @@ MAX_CODES = 256
 POINTS_PER_CENTROID = 256
 MIN_POINTS = 16_384
 RESTARTS = 5
-IDENTITY_POINTS = 1024
 _ROWS_AT_ONCE = 65_536
 
 
@@ -113,7 +112,6 @@ def _sample(
 
 
 def _identity(points: NDArray[np.float32], codes: int, seed: int, restarts: int) -> str:
-    """What the centroids of a level depend on, as a few letters; of the points, a part tells."""
-    sha = sha256(repr((points.shape, codes, seed, restarts)).encode())
-    sha.update(points[:: -(-len(points) // IDENTITY_POINTS)].tobytes())
-    return sha.hexdigest()[:16]
+    """What the centroids of a level depend on, as a few letters."""
+    told = repr((fingerprint(points), codes, seed, restarts))
+    return sha256(told.encode()).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """Vectors on disk: rows of one .npy file, read piece by piece."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 ENOUGH_ROWS = 1_000_000
+FINGERPRINT_ROWS = 1024
 
 
 class Vectors(Protocol):
@@ -67,6 +69,18 @@ class VectorFile:
         offset = self._start + 4 * self._width * row
         flat = np.fromfile(self._path, np.float32, count * self._width, offset=offset)
         return flat.reshape(count, self._width)
+
+
+def fingerprint(vectors: Vectors) -> str:
+    """Which vectors these are, as a few letters; of very many rows, a part tells.
+
+    Args:
+        vectors: float32 ``[N, D]``.
+    """
+    sha = sha256(repr(vectors.shape).encode())
+    step = max(1, -(-vectors.shape[0] // FINGERPRINT_ROWS))
+    sha.update(vectors[np.arange(0, vectors.shape[0], step)].tobytes())
+    return sha.hexdigest()[:16]
 
 
 def evenly_spaced(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -28,6 +28,22 @@ def users(rows: int = 1000) -> NDArray[np.float32]:
     return vectors
 
 
+class Counted:
+    """Counts the chunks that are assigned, and fails at one of them."""
+
+    def __init__(self, fail_at: int = -1) -> None:
+        self.calls = 0
+        self._fail_at = fail_at
+        self._assign = Codebooks.assign
+
+    def assign(self, vectors: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Assign a chunk by the codebooks of this test."""
+        if self.calls == self._fail_at:
+            raise RuntimeError("killed")
+        self.calls += 1
+        return self._assign(codebooks(), vectors)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("chunk_rows", [1, 99, 8192])
 def test_chunks_and_threads_do_not_show(
@@ -53,13 +69,54 @@ def test_files_are_plain_arrays_that_can_be_mapped(tmp_path: Path) -> None:
     assert (norms.dtype, norms.shape) == (np.float32, (1000, LEVELS))
 
 
-def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
-    """A vector that is not finite ends the assignment, and nothing half-written stays."""
+def test_a_failure_leaves_no_file_that_others_read(tmp_path: Path) -> None:
+    """A vector that is not finite ends the assignment, and no half of its files has their name."""
     vectors = users(20_000)
     vectors[-1, 3] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         assign_all(vectors, codebooks(), tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".partial"}
+
+
+@pytest.mark.parametrize("failed_at", [0, 1, 3, 5])
+@pytest.mark.parametrize("torn", [0, 5])
+def test_an_assignment_that_failed_goes_on_at_its_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed_at: int, torn: int
+) -> None:
+    """Finished chunks are not assigned again, torn rows are, and files and figures are the same."""
+    monkeypatch.setattr(offline.assignment, "ROWS_AT_ONCE", 50)
+    (tmp_path / "whole").mkdir()
+    whole = assign_all(users(300), codebooks(), tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(Codebooks, "assign", Counted(fail_at=failed_at).assign)
+        with pytest.raises(RuntimeError, match="killed"):
+            assign_all(users(300), codebooks(), tmp_path, threads=1)
+    for left in tmp_path.glob("residual_norms*"):
+        with left.open("ab") as file:
+            file.write(b"\0" * torn)
+    counted = Counted()
+    monkeypatch.setattr(Codebooks, "assign", counted.assign)
+    assert assign_all(users(300), codebooks(), tmp_path) == whole
+    assert counted.calls == 6 - failed_at
+    files = {"codes.npy", "residual_norms.npy"}
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", *files}
+    for name in files:
+        assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_chunks_of_other_codebooks_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an assignment by other codebooks or of other users left is removed, not mixed in."""
+    monkeypatch.setattr(offline.assignment, "ROWS_AT_ONCE", 50)
+    broken = users(300)
+    broken[-1, 3] = np.nan
+    other = Codebooks(codebooks().centroids[:, ::-1])
+    with pytest.raises(ValueError, match="not finite"):
+        assign_all(broken, other, tmp_path)
+    assign_all(users(300), codebooks(), tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), codebooks().assign(users(300)))
+    assert {path.name for path in tmp_path.iterdir()} == {"codes.npy", "residual_norms.npy"}
 
 
 def test_nobody_known_is_an_error(tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from model.encoder import EncoderBlock, TextEncoder
 from model.wordllama_encoder import WordLlamaEncoder
 from offline.embeddings import write_embeddings
+from offline.openai_client import Endpoint
+from offline.openai_encoder import EmbeddingModel, EncoderFailed, OpenAIEncoder, Pace
+from offline.retry import RetryPolicy
+from tests.fixtures.embedding_server import KEY, LATER, MODEL, NATIVE_WIDTH, embedding_server
 
 ROWS = [
     ("u1", "age 30-39", "mainly dairy", "", "", "shoes"),
@@ -135,6 +139,53 @@ def test_blocks_of_rows_do_not_show(
     monkeypatch.setattr("offline.embeddings._USERS_AT_ONCE", 2)
     monkeypatch.setattr("offline.embeddings._TEXTS_AT_ONCE", 2)
     assert embed(encoder, tmp_path)[0].tobytes() == whole.tobytes()
+
+
+def endpoint(url: str) -> OpenAIEncoder:
+    """An encoder behind an endpoint, one text a request."""
+    pace = Pace(texts=1, requests=1, retry=RetryPolicy(attempts=2, first_wait_s=0.01))
+    model = EmbeddingModel(MODEL, "1", NATIVE_WIDTH, width=64, instruction="")
+    return OpenAIEncoder(Endpoint(url, KEY), model, pace)
+
+
+def test_a_failed_endpoint_costs_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run again after the endpoint broke down, texts that have their vector are not sent again."""
+    monkeypatch.setattr("offline.embeddings._TEXTS_AT_ONCE", 1)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "failed").mkdir()
+    with embedding_server() as url:
+        whole, _ = embed(endpoint(url), tmp_path / "whole")
+    with embedding_server("broken_later") as url, pytest.raises(EncoderFailed, match="503"):
+        embed(endpoint(url), tmp_path / "failed")
+    assert not (tmp_path / "failed" / "embeddings.npy").exists()
+    with embedding_server() as url:
+        counting = CountingEncoder(endpoint(url))
+        resumed, _ = embed(counting, tmp_path / "failed")
+    assert resumed.tobytes() == whole.tobytes()
+    assert len([text for text in counting.asked if text]) == 5 - LATER
+    files = sorted(path.name for path in (tmp_path / "failed").iterdir())
+    assert files == ["embeddings.npy", "encoder.json", "section_means.npy"]
+
+
+def test_vectors_of_other_texts_are_not_used(encoder: TextEncoder, tmp_path: Path) -> None:
+    """After a failure, changed profiles are encoded from the start."""
+    earlier = profiles([("u1", "age 20-29", "", "", "", "")])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("offline.embeddings._write_vectors", None)
+        with pytest.raises(TypeError):
+            embed(encoder, tmp_path, earlier)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
+    vectors, _ = embed(encoder, tmp_path)
+    assert len(vectors) == len(ROWS)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_nobody_known_has_no_direction(encoder: TextEncoder, tmp_path: Path) -> None:
+    """Users of whom nothing is known at all are embedded, as zero vectors."""
+    vectors, _ = embed(encoder, tmp_path, profiles([("u1", "", "", "", "", "")] * 2))
+    assert not vectors.any()
+    nothing = pa.Table.from_pylist([{"user_id": "u1"}], profiles().schema)
+    assert not embed(encoder, tmp_path, nothing)[0].any()
 
 
 def test_no_profiles_are_refused(encoder: TextEncoder, tmp_path: Path) -> None:
