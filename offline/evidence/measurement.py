@@ -16,6 +16,7 @@ from model.network.batch import Split
 from offline.artefacts import Artefact
 from offline.evaluation import SliceMetrics, measure, user_aucs
 from offline.evidence.cells import Bench, Cell
+from offline.evidence.group_figures import group_figures
 from offline.evidence.results import RESULTS, USER_AUCS
 from offline.item_slices import rare_rows
 from offline.methods.registry import method_of
@@ -104,6 +105,11 @@ def _write(
         for segment, mask in part.segments(samples.item_purchases).items()
         for metric, value in part.figures(mask).items()
     ]
+    grouping = method_of(cell.method).grouped(cell.seed)
+    if grouping.kind != "none":
+        found = group_figures(pipeline.tables(), pipeline.grouped(grouping).files())
+        of_groups = {**common, "target": "groups", "segment": "overall"}
+        rows += [{**of_groups, "metric": name, "value": value} for name, value in found.items()]
     pq.write_table(pa.Table.from_pylist(rows, schema=RESULTS), out / ROWS_FILE)
     users = [table for part in parts for table in _users(part, common)]
     pq.write_table(pa.concat_tables(users), out / USERS_FILE)
