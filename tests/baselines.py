@@ -59,7 +59,8 @@ def _matched_din_with_vectors(drawn: World, config: NetworkConfig, seed: int) ->
 def histories(purchases: EventLog) -> Histories:
     """Histories of which only the purchases matter."""
     users = len(purchases.offsets) - 1
-    nothing = EventLog.build(*np.zeros((2, 0), np.int64), np.zeros(0, np.uint64), users)
+    none = np.zeros(0, np.int64)
+    nothing = EventLog.build(none, none, np.zeros(0, np.uint64), users)
     return Histories(
         user_ids=[str(user) for user in range(users)],
         attributes=np.zeros((users, 0), np.int32),
