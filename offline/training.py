@@ -17,6 +17,7 @@ from model.network.batch import Rows, Split
 from model.network.contract import ConversionModel
 from model.network.prediction import predict
 from offline.checkpoints import Checkpoints
+from offline.memory import keep_freed
 from offline.progress import track
 
 STRETCH_STEPS = 16
@@ -147,11 +148,8 @@ def train(
             f"{len(rows)} training rows, validation {validation is not None}, validate "
             f"{validate is not None}: expected rows, and both of the latter or neither"
         )
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
-    # Says so, because torch warns when nobody chose: Adagrad's sparse tensors are valid anyway.
-    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
-    run = _Run(model, rows, config, Checkpoints(folder))
+    prepare_process(config.threads)
+    run = Run(model, rows, config, Checkpoints(folder))
     started, first = time.perf_counter(), run.state.step
     while len(run.state.epochs) < config.epochs and not run.state.finished:
         run.epoch()
@@ -163,12 +161,28 @@ def train(
     return run.result(done / max(time.perf_counter() - started, 1e-9))
 
 
-class _Run:
+def prepare_process(threads: int) -> None:
+    """Settings of this process by which training repeats and is quick.
+
+    Args:
+        threads: of torch.
+    """
+    keep_freed()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory that it has not written; filling it would cost a tenth of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # Says so, because torch warns when nobody chose: Adagrad's sparse tensors are valid anyway.
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
+
+
+class Run:
     """One run's model, optimiser and state."""
 
     def __init__(
         self, model: ConversionModel, rows: Split, config: TrainConfig, checkpoints: Checkpoints
     ) -> None:
+        """Begin, or resume from the folder's last checkpoint; for the arguments see ``train``."""
         self.model, self.rows, self.config, self.checkpoints = model, rows, config, checkpoints
         self.optimiser = torch.optim.Adagrad(model.parameters(), lr=config.rate_start, eps=1e-10)
         self.dense = _dense_parameters(model)
@@ -182,9 +196,9 @@ class _Run:
         """Do what is left of the current epoch."""
         number = len(self.state.epochs)
         self.model.train()
-        batches = self._batches(number)[self.state.epoch_step :]
+        batches = self.batches(number)[self.state.epoch_step :]
         for contexts, unknown in track(batches, f"epoch {number + 1}/{self.config.epochs}"):
-            self._step(contexts, unknown)
+            self.step(contexts, unknown)
             if self.state.step % self.config.checkpoint_steps == 0:
                 self._save()
 
@@ -200,7 +214,7 @@ class _Run:
         state = self.state
         return TrainResult(state.step, state.best_epoch, tuple(state.epochs), rows_per_s)
 
-    def _batches(self, epoch: int) -> list[tuple[Rows, NDArray[np.bool_]]]:
+    def batches(self, epoch: int) -> list[tuple[Rows, NDArray[np.bool_]]]:
         """Contexts and hidden users of each step; a function of seed and epoch alone.
 
         A step has whole contexts of about ``batch_rows`` rows together: their candidates share
@@ -220,7 +234,16 @@ class _Run:
             for n in rng.permutation(len(steps)).tolist()
         ]
 
-    def _step(self, contexts: Rows, unknown: NDArray[np.bool_]) -> None:
+    def step(self, contexts: Rows, unknown: NDArray[np.bool_]) -> None:
+        """Learn from some contexts.
+
+        Args:
+            contexts: int64 ``[R]``: whole contexts, together about ``batch_rows`` rows.
+            unknown: bool ``[R]``: whose user is hidden.
+
+        Raises:
+            FloatingPointError: when the loss is not finite.
+        """
         batch = self.rows.context_batch(contexts).with_unknown_users(unknown)
         progress = min(1.0, self.state.step / self.total_steps)
         torch.manual_seed(_step_seed(self.config.seed, self.state.step))

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.network.layers import MatchingLinear
-
-MASKED = -1e9
+from model.network.linear import linear
+from model.network.pooling import MASKED, Unit, pool
 
 
 class TargetAttention(nn.Module):
@@ -50,17 +50,41 @@ class TargetAttention(nn.Module):
         scores: Tensor = self.out(F.relu(self.second(hidden)))
         return scores.squeeze(-1)
 
-    def forward(self, candidates_RCD: Tensor, sequence_RLD: Tensor, mask_RL: Tensor) -> Tensor:
+    def forward(
+        self,
+        candidates_RCD: Tensor,
+        sequence_SLD: Tensor,
+        mask_SL: Tensor,
+        sequence_R: Tensor | None = None,
+    ) -> Tensor:
         """Pool a sequence for each candidate.
 
         Args:
             candidates_RCD: float32 ``[R, C, D]``.
-            sequence_RLD: float32 ``[R, L, D]``; padded rows are zero.
-            mask_RL: float32 ``[R, L]``; 1 = real, 0 = padded.
+            sequence_SLD: float32 ``[S, L, D]``; padded rows are zero.
+            mask_SL: float32 ``[S, L]``; 1 = real, 0 = padded.
+            sequence_R: int64 ``[R]``: which sequence each row reads, where rows share them; None:
+                S = R, each row its own.
 
         Returns:
             float32 ``[R, C, D]``; the zero vector where nothing is real.
         """
+        if torch.compiler.is_compiling():
+            return self._exported(candidates_RCD, sequence_SLD, mask_SL)
+        of_q, of_k, of_difference, of_product = self.first.columns()
+        query = linear(candidates_RCD, of_q + of_difference, self.first.bias)
+        # The bias of the scores cancels in the softmax.
+        unit = Unit(
+            key=of_k - of_difference,
+            product=of_product,
+            second=self.second.weight,
+            second_bias=self.second.bias,
+            out=self.out.weight.squeeze(0),
+        )
+        return pool(candidates_RCD, sequence_SLD, mask_SL, sequence_R, query, unit)
+
+    def _exported(self, candidates_RCD: Tensor, sequence_RLD: Tensor, mask_RL: Tensor) -> Tensor:
+        """The plain form, of which a graph is made."""
         mask = mask_RL.unsqueeze(1)
         scores = self.scores(candidates_RCD, sequence_RLD) + (1.0 - mask) * MASKED
         return torch.matmul(torch.softmax(scores, dim=-1) * mask, sequence_RLD)

@@ -73,6 +73,8 @@ class Batch:
     """float32 ``[R, C]``."""
     candidate_mask: Tensor | None = None
     """float32 ``[R, C]``, 1 = real; None when every candidate is."""
+    group_number: Tensor | None = None
+    """int64 ``[R]``: contexts of equal number have one and the same prior; None: not known."""
     click_items: Tensor | None = None
     """int64 ``[R, L_f]``; None where the split holds no clicks, as the next two."""
     click_ages: Tensor | None = None
@@ -89,6 +91,7 @@ class Batch:
         label_RC: NDArray[np.float32],
         user_number: Rows | None = None,
         clicks: ClickArrays | None = None,
+        group_number: Rows | None = None,
     ) -> "Batch":
         """Join assembled arrays and candidates.
 
@@ -99,6 +102,7 @@ class Batch:
             label_RC: float32 ``[R, C]``.
             user_number: int64 ``[R]``; None: all unknown.
             clicks: the last clicks of the same R contexts, for models that read them.
+            group_number: int64 ``[R]``: which prior each context has; None: not known.
 
         Returns:
             The batch, without a candidate mask.
@@ -109,6 +113,7 @@ class Batch:
             **_tensors(groups, "group_"),
             **({} if clicks is None else _click_tensors(clicks)),
             user_number=_tensor(unknown if user_number is None else user_number),
+            group_number=None if group_number is None else _tensor(group_number),
             candidates=_tensor(items_RC),
             label=_tensor(label_RC),
         )
@@ -143,6 +148,27 @@ class Batch:
             click_ages=_hidden(self.click_ages, column),
             click_outcomes=_hidden(self.click_outcomes, column),
         )
+
+    def distinct_groups(self) -> tuple["Batch", Tensor | None]:
+        """Each prior once, for what depends on priors alone.
+
+        Returns:
+            A batch whose ``group_`` columns hold G <= R distinct priors, and int64 ``[R]``: which
+            of them each context has. Where it is not known which are equal, the batch itself and
+            None.
+        """
+        if self.group_number is None:
+            return self, None
+        numbers, place = torch.unique(self.group_number, return_inverse=True)
+        first = torch.full_like(numbers, len(place)).scatter_reduce_(
+            0, place, torch.arange(len(place), device=place.device), "amin"
+        )
+        once = {name: getattr(self, name).index_select(0, first) for name in GROUP_COLUMNS}
+        return replace(self, **once), place
+
+
+GROUP_COLUMNS = tuple(f"group_{column.name}" for column in fields(GroupArrays))
+"""Columns of a batch that are its contexts' priors."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -208,6 +234,7 @@ class Split(SplitRows):
             label_RC,
             self.context_user[contexts] + 1,
             None if self.clicks is None else _take(self.clicks, contexts),
+            self.group_index[contexts],
         )
 
     @cached_property

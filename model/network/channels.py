@@ -12,6 +12,7 @@ from model.network.attention import TargetAttention
 from model.network.config import NetworkConfig, Widths
 from model.network.group_id import GroupId
 from model.network.layers import MatchingLinear, SplitLinear, ZeroLinear
+from model.network.linear import Linear
 
 
 class Tower(nn.Module):
@@ -35,9 +36,9 @@ class Tower(nn.Module):
         """
         super().__init__()
         self.first = _first_layer(own, fields, hidden[0], sequences)
-        self.second = nn.Linear(hidden[0], hidden[1])
-        self.later = nn.ModuleList(nn.Linear(below, above) for below, above in pairwise(hidden[1:]))
-        self.out = nn.Linear(hidden[-1], 1)
+        self.second = Linear(hidden[0], hidden[1])
+        self.later = nn.ModuleList(Linear(below, above) for below, above in pairwise(hidden[1:]))
+        self.out = Linear(hidden[-1], 1)
 
     def mid(self, own: Sequence[Tensor], candidates_RCD: Tensor, *pooled_RCD: Tensor) -> Tensor:
         """First hidden layer, after its ReLU.
@@ -103,7 +104,7 @@ class Injection(nn.Module):
             post: width of the individual channel's second hidden layer.
         """
         super().__init__()
-        self.individual = nn.Linear(mid, hidden)
+        self.individual = Linear(mid, hidden)
         self.out = ZeroLinear(hidden, post)
 
     def forward(self, mid_RCH: Tensor, group_injection_RCH: Tensor) -> Tensor:
@@ -151,6 +152,7 @@ class GroupReader(nn.Module):
         group_sequence: Tensor,
         group_mask: Tensor,
         candidates: Tensor,
+        group_of: Tensor | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Read a prior for its candidates.
 
@@ -160,6 +162,8 @@ class GroupReader(nn.Module):
             group_sequence: float32 ``[R, L, D]``.
             group_mask: float32 ``[R, L]``.
             candidates: float32 ``[R, C, D]``.
+            group_of: int64 ``[R]``: where contexts share priors, which row of the inputs before
+                ``candidates`` each of them reads; None: its own.
 
         Returns:
             What a tower reads beside the candidates: a channel's own inputs, float32
@@ -168,10 +172,12 @@ class GroupReader(nn.Module):
         """
         pooled = []
         if self.attention is not None:
-            pooled = [self.attention(candidates, group_sequence, group_mask)]
+            pooled = [self.attention(candidates, group_sequence, group_mask, group_of)]
         own = [] if self.group_id is None else [self.group_id(group_codes)]
         if self.reads_attributes:
             own.append(group_attributes)
+        if group_of is not None:
+            own = [part.index_select(0, group_of) for part in own]
         return own, pooled
 
 
@@ -184,7 +190,7 @@ class GroupChannel(GroupReader):
         sequences = int(ablation.group_sequence)
         self.tower = Tower(self.own, widths.fields, config.tower, sequences)
         mid, hidden = config.tower[0], config.injection_hidden
-        self.injection = nn.Linear(mid, hidden, bias=False) if ablation.injection else None
+        self.injection = Linear(mid, hidden, bias=False) if ablation.injection else None
 
     def forward(
         self,
@@ -193,6 +199,7 @@ class GroupChannel(GroupReader):
         group_sequence: Tensor,
         group_mask: Tensor,
         candidates: Tensor,
+        group_of: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Score candidates by the group prior.
 
@@ -205,6 +212,8 @@ class GroupChannel(GroupReader):
             group_sequence: float32 ``[R, L, D]``.
             group_mask: float32 ``[R, L]``.
             candidates: float32 ``[R, C, D]``.
+            group_of: int64 ``[R]``: where contexts share priors, which row of the inputs before
+                ``candidates`` each of them reads; None: its own.
 
         Returns:
             ``group_logit`` float32 ``[R, C]`` and ``group_injection`` float32
@@ -212,7 +221,7 @@ class GroupChannel(GroupReader):
             injection.
         """
         own, pooled = self.read(
-            group_codes, group_attributes, group_sequence, group_mask, candidates
+            group_codes, group_attributes, group_sequence, group_mask, candidates, group_of
         )
         mid = self.tower.mid(own, candidates, *pooled)
         logit = self.tower.logit(mid)

@@ -83,11 +83,12 @@ class ChoirRec(ConversionModel):
             "activity": batch.activity,
         }
 
-    def channels(self, inputs: Inputs) -> Channels:
+    def channels(self, inputs: Inputs, group_of: Tensor | None = None) -> Channels:
         """Run the three graphs in their order.
 
         Args:
             inputs: what ``embed`` returns.
+            group_of: int64 ``[R]``: where contexts share priors, the row of each one's.
         """
         group_logit, group_injection = self.group(
             inputs["group_codes"],
@@ -95,6 +96,7 @@ class ChoirRec(ConversionModel):
             inputs["group_sequence"],
             inputs["group_mask"],
             inputs["candidates"],
+            group_of,
         )
         individual_logit = self.individual(
             inputs["user"],
@@ -109,7 +111,8 @@ class ChoirRec(ConversionModel):
         """Score a batch; further losses: distillation and each channel's cross-entropy."""
         if self.ablation.impute_individual:
             batch = imputed(batch)
-        channels = self.channels(self.embed(batch))
+        shared, group_of = batch.distinct_groups()
+        channels = self.channels(self.embed(shared), group_of)
         alpha_distill = self.reliability.alpha_distill(batch.activity)
         individual, group = channels.individual_logit, channels.group_logit
         mask = batch.candidate_mask

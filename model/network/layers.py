@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.linear import Linear, linear
 from model.spec import PAD
 
 ID_STD = 0.01
@@ -29,6 +30,38 @@ class Table(nn.Embedding):
         super().__init__(rows, width, padding_idx=PAD, sparse=sparse)
         self.std = std
 
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
+        """Look rows up.
+
+        Args:
+            input: int64, any shape.
+
+        Returns:
+            float32 of that shape and one more axis of ``width``.
+        """
+        if self.sparse:
+            return super().forward(input)
+        rows: Tensor = _Rows.apply(self.weight, input.flatten())  # type: ignore[no-untyped-call]
+        return rows.view(*input.shape, self.embedding_dim)
+
+
+class _Rows(torch.autograd.Function):
+    """Rows of a dense table: a third of the time that torch's own takes for its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.size = len(table)
+        return table.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (rows,) = ctx.saved_tensors
+        total = gradients[0].new_zeros(ctx.size, gradients[0].shape[1])
+        total.index_add_(0, rows, gradients[0])
+        total[PAD] = 0.0
+        return total, None
+
 
 class CodeTable(nn.Embedding):
     """A table of group codes: every row is a real code, so none is frozen."""
@@ -40,7 +73,7 @@ class ZeroTable(nn.Embedding):
     """A table whose rows start at zero: at first it adds nothing."""
 
 
-class ZeroLinear(nn.Linear):
+class ZeroLinear(Linear):
     """A linear layer that starts as the constant zero."""
 
 
@@ -80,9 +113,9 @@ class SplitLinear(nn.Module):
             float32 ``[..., out]``, equal to the layer over the concatenated parts.
         """
         weights = self.columns()
-        total = F.linear(parts[0], weights[0], self.bias)
+        total = linear(parts[0], weights[0], self.bias)
         for part, weight in zip(parts[1:], weights[1:], strict=True):
-            total = total + F.linear(part, weight)
+            total = total + linear(part, weight)
         return total
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network.attention import MASKED
+from model.network.pooling import MASKED
 
 
 class TransformerReadout(nn.Module):

@@ -1,13 +1,13 @@
 """Batches gathered from splits."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
 from numpy.testing import assert_array_equal
 
 from model.assembly import activity_features, standardise, unknown_user
-from model.network.batch import UNKNOWN_ACTIVITY
+from model.network.batch import GROUP_COLUMNS, UNKNOWN_ACTIVITY
 from tests.synthetic import feature_spec, world
 
 SPLIT = world().split
@@ -62,3 +62,20 @@ def test_only_the_chosen_users_are_hidden() -> None:
         assert torch.equal(before[kept], after[kept]), column.name
         if column.name.startswith("group_") or column.name in ("context", "candidates", "label"):
             assert torch.equal(before, after), column.name
+
+
+def test_each_prior_stands_once_where_priors_are_read_once() -> None:
+    """Distinct priors, spread to their contexts, are the batch's own; the users stay."""
+    batch = SPLIT.batch(np.arange(40))
+    distinct, group_of = batch.distinct_groups()
+    assert group_of is not None
+    assert len(distinct.group_items) == len(np.unique(SPLIT.group_index[SPLIT.row_context[:40]]))
+    for name in GROUP_COLUMNS:
+        assert torch.equal(getattr(distinct, name)[group_of], getattr(batch, name)), name
+    assert torch.equal(distinct.history_items, batch.history_items)
+
+
+def test_priors_that_are_not_known_to_be_equal_stay_as_they_are() -> None:
+    """A batch made of single records shares nothing."""
+    batch = replace(SPLIT.batch(np.arange(5)), group_number=None)
+    assert batch.distinct_groups() == (batch, None)

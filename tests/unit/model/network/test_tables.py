@@ -94,3 +94,29 @@ def test_item_vectors_start_the_id_rows() -> None:
     assert bool((tables.item.weight[1:] == 1).all())
     with pytest.raises(ValueError, match="expected"):
         tables.init_item_vectors(vectors[:, 1:])
+
+
+def test_padding_never_learns() -> None:
+    """Row 0 of every table gets no gradient, even from inputs that use it."""
+    tables = tables_of(world())
+    rows = torch.tensor([[0, 3], [3, 3]])
+    torch.autograd.backward(tables.age(rows).sum())
+    gradient = tables.age.weight.grad
+    assert gradient is not None
+    assert gradient[0].abs().sum() == 0
+    assert bool((gradient[3] == 3).all())
+
+
+def test_lookups_of_one_item_many_times_sum_their_gradients() -> None:
+    """Reading each distinct item once learns what reading it at every place would."""
+    drawn = world()
+    batch = drawn.split.batch(np.arange(20))
+    ours, plain = tables_of(drawn), tables_of(drawn)
+    torch.autograd.backward(ours.individual(batch)["history"].square().sum())
+    tokens = plain.item_tokens(batch.history_items.flatten()).view(*batch.history_items.shape, -1)
+    torch.autograd.backward((tokens + plain.age(batch.history_ages)).square().sum())
+    for name, value in ours.named_parameters():
+        expected = plain.get_parameter(name).grad
+        assert (value.grad is None) == (expected is None), name
+        if value.grad is not None and expected is not None:
+            torch.testing.assert_close(value.grad.to_dense(), expected.to_dense())
