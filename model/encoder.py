@@ -28,6 +28,9 @@ one; queries are many and noisy (docs/groups.md). A language model's three
 sections weigh as much together as the template's four without attributes, and the one nearest to
 what was bought leads."""
 
+TEXTS = "texts"
+"""A reading: a section is one text."""
+
 _JSON = "encoder.json"
 _MEANS = "section_means.npy"
 _PROJECTION = "projection.npy"
@@ -70,11 +73,13 @@ class EncoderBlock:
     section_means: NDArray[np.float32]
     """``[S, D]``: mean vector of each section over the users that have it, at the training cut."""
     projection: NDArray[np.float32] | None = None
-    """``[D, W]``: behaviour alignment of the sum, None = identity."""
+    """``[S, D, W]``: behaviour alignment of every section; None: sections are only summed."""
     normalise: bool = True
     """Whether user vectors are brought to unit length (docs/groups.md)."""
     profile_writer: str = "template"
     """Who wrote the profiles: "template", or a language model with prompt and sampling."""
+    reading: str = TEXTS
+    """How a section becomes a vector: each as one text, or by phrases (``model.phrases``)."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit together.
@@ -90,26 +95,28 @@ class EncoderBlock:
             )
         _check_matrix("section_means", self.section_means, rows=count)
         if self.projection is not None:
-            _check_matrix("projection", self.projection, rows=self.section_means.shape[1])
+            _check_projection(self.projection, self.section_means.shape)
 
     @property
     def width(self) -> int:
         """Length W of a user vector."""
         last = self.section_means if self.projection is None else self.projection
-        return int(last.shape[1])
+        return int(last.shape[-1])
 
     def combine(
-        self, section_vectors: NDArray[np.float32], present: NDArray[np.bool_]
+        self, section_vectors: NDArray[np.float32], evidence: NDArray[np.float32 | np.bool_]
     ) -> NDArray[np.float32]:
         """Combine section vectors into user vectors e_u.
 
-        Sections are summed and not concatenated: they share one semantic space, so a user known by
-        attributes alone can stand beside one known by purchases alone. Each is centred first and a
-        missing one adds nothing, so that what is missing does not define a group.
+        Sections are summed and not concatenated, each through its own part of the projection if
+        there is one: so a user known by attributes alone can stand beside one known by purchases
+        alone. Each is centred first and counts by its evidence; a missing one adds nothing, so
+        that what is missing does not define a group.
 
         Args:
             section_vectors: float32 ``[N, S, D]``.
-            present: bool ``[N, S]``; vectors of absent sections are not read.
+            evidence: float32 ``[N, S]`` in ``[0, 1]``, or bool: how much each section counts, 0 =
+                missing. Vectors of missing sections are not read.
 
         Returns:
             float32 ``[N, W]``, unit length if ``normalise``; zero for users without any section.
@@ -120,25 +127,43 @@ class EncoderBlock:
 
         Source: section 4.2.2 (1).
         """
-        expected = (len(present), *self.section_means.shape)
-        if section_vectors.shape != expected or present.shape != expected[:2]:
+        expected = (len(evidence), *self.section_means.shape)
+        if section_vectors.shape != expected or evidence.shape != expected[:2]:
             raise ValueError(
-                f"section vectors {section_vectors.shape} with presence {present.shape}:"
+                f"section vectors {section_vectors.shape} with evidence {evidence.shape}:"
                 f" expected {expected} and {expected[:2]}"
             )
-        total = np.zeros((len(present), expected[2]), dtype=np.float32)
-        for section, weight in enumerate(self.section_weights):
-            rows = present[:, section]
-            centred = section_vectors[rows, section] - self.section_means[section]
-            total[rows] += np.float32(weight) * centred
-        return _unit(self._project(total)) if self.normalise else self._project(total)
+        centred = self.centred(section_vectors, evidence)
+        total = (
+            self._summed(centred) if self.projection is None else _project(centred, self.projection)
+        )
+        return _unit(total) if self.normalise else total
 
-    def _project(self, total: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.projection is None:
-            return total
-        # einsum, not BLAS: BLAS rounds one row alone otherwise than the same row in a batch.
-        projected: NDArray[np.float32] = np.einsum("nd,dw->nw", total, self.projection)
-        return projected
+    def centred(
+        self, section_vectors: NDArray[np.float32], evidence: NDArray[np.float32 | np.bool_]
+    ) -> NDArray[np.float32]:
+        """What is summed or projected: each section's difference to the average, as it counts.
+
+        Args:
+            section_vectors: float32 ``[N, S, D]``.
+            evidence: ``[N, S]``, as for ``combine``.
+
+        Returns:
+            float32 ``[N, S, D]``; zero for missing sections.
+        """
+        centred = np.zeros(section_vectors.shape, np.float32)
+        for section, weight in enumerate(self.section_weights):
+            rows = np.flatnonzero(evidence[:, section])
+            counts = np.float32(weight) * evidence[rows, section].astype(np.float32)
+            difference = section_vectors[rows, section] - self.section_means[section]
+            centred[rows, section] = counts[:, None] * difference
+        return centred
+
+    def _summed(self, centred: NDArray[np.float32]) -> NDArray[np.float32]:
+        total = np.zeros((len(centred), self.width), np.float32)
+        for section in range(len(self.section_weights)):
+            total += centred[:, section]
+        return total
 
     @property
     def digest(self) -> str:
@@ -161,6 +186,8 @@ class EncoderBlock:
             "normalise": self.normalise,
             "width": self.width,
         }
+        if self.reading != TEXTS:  # so that blocks from before there was a choice keep their digest
+            settings["reading"] = self.reading
         return json.dumps(settings, sort_keys=True, indent=1)
 
     def save(self, folder: Path) -> None:
@@ -200,6 +227,7 @@ class EncoderBlock:
             projection=read_array(folder / _PROJECTION) if document["projection"] else None,
             normalise=document["normalise"],
             profile_writer=document["profile_writer"],
+            reading=document.get("reading", TEXTS),
         )
         if block.digest != document["digest"]:
             raise ValueError(
@@ -209,11 +237,30 @@ class EncoderBlock:
         return block
 
 
+def _project(centred: NDArray[np.float32], projection: NDArray[np.float32]) -> NDArray[np.float32]:
+    matrix = projection.reshape(-1, projection.shape[-1])
+    side_by_side = centred.reshape(len(centred), len(matrix))
+    # einsum, not BLAS: BLAS rounds one row alone otherwise than the same row in a batch.
+    projected: NDArray[np.float32] = np.einsum("nd,dw->nw", side_by_side, matrix)
+    return projected
+
+
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.sqrt(np.sum(vectors * vectors, axis=1, keepdims=True))
     unit = np.zeros_like(vectors)
     np.divide(vectors, norms, out=unit, where=norms > 0)
     return unit
+
+
+def _check_projection(projection: NDArray[np.float32], means: tuple[int, ...]) -> None:
+    shape = projection.shape
+    if projection.dtype != np.float32 or len(shape) != 3 or shape[:2] != means:
+        raise ValueError(
+            f"encoder block: projection is {projection.dtype} {shape}, expected float32"
+            f" [{means[0]}, {means[1]}, *]"
+        )
+    if not np.isfinite(projection).all():
+        raise ValueError("encoder block: projection holds values that are not finite")
 
 
 def _check_matrix(name: str, array: NDArray[np.float32], rows: int) -> None:
@@ -231,6 +278,6 @@ def _read_settings(path: Path) -> dict[str, Any]:
         "digest", "encoder_identity", "normalise", "profile_writer", "projection",
         "section_names", "section_weights", "template_version", "width",
     }  # fmt: skip
-    if set(settings) != expected:
+    if set(settings) - {"reading"} != expected:
         raise ValueError(f"{path}: members {sorted(settings)}, expected {sorted(expected)}")
     return settings

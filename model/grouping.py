@@ -21,13 +21,13 @@ class Grouping:
     residuals: ResidualReference
 
     def assign(
-        self, section_vectors: NDArray[np.float32], present: NDArray[np.bool_]
+        self, section_vectors: NDArray[np.float32], evidence: NDArray[np.float32 | np.bool_]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Group ids of users, and how sure they are.
 
         Args:
-            section_vectors: float32 ``[N, S, D]``; vectors of absent sections are not read.
-            present: bool ``[N, S]``.
+            section_vectors: float32 ``[N, S, D]``; vectors of missing sections are not read.
+            evidence: float32 ``[N, S]``, or bool: how much each section counts, 0 = missing.
 
         Returns:
             int32 ``[N, M]`` codes, k at every level for users of whom nothing is known; float32
@@ -38,7 +38,7 @@ class Grouping:
 
         Source: section 4.2.2.
         """
-        vectors = self.encoder.combine(section_vectors, present)
+        vectors = self.encoder.combine(section_vectors, evidence)
         codes = self.codebooks.assign(vectors)
         return codes, self.residuals.confidence(self.codebooks.residual_norms(vectors, codes))
 

@@ -78,7 +78,7 @@ def render(facts: UserFacts) -> Profile:
     Source: section 4.2.1.
     """
     return Profile(
-        attributes=_attributes_text(facts.attributes),
+        attributes=", ".join(attribute_phrases(facts.attributes)),
         recent=_purchases_text(facts.recent),
         medium=_purchases_text(facts.medium),
         long=_purchases_text(facts.long),
@@ -86,9 +86,17 @@ def render(facts: UserFacts) -> Profile:
     )
 
 
-def _attributes_text(attributes: Mapping[str, str | float | None]) -> str:
+def attribute_phrases(attributes: Mapping[str, str | float | None]) -> tuple[str, ...]:
+    """The phrases of the attributes section: one per attribute that is known.
+
+    Args:
+        attributes: values by name, in profile order; None = missing.
+
+    Returns:
+        Phrases such as "age 30-39", in the same order.
+    """
     known = ((name, value) for name, value in attributes.items() if value is not None)
-    return ", ".join(f"{spell(name)} {_value_text(value)}" for name, value in known)
+    return tuple(f"{spell(name)} {_value_text(value)}" for name, value in known)
 
 
 def _value_text(value: str | float) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from model.codebooks import Codebooks
+from offline.one_thread import products_on_one_thread
 from offline.progress import track_rows
 from offline.row_file import RowFile, row_file
 from offline.vectors import Vectors, fingerprint
@@ -121,7 +121,7 @@ def _in_order(work: Callable[[int], _Chunk], rows: int, threads: int) -> Iterato
     """All chunks in order; a few are worked on ahead of the one that is asked for."""
     starts = iter(range(0, rows, ROWS_AT_ONCE))
     # The threads share out the chunks; a matrix product that starts more of them only waits.
-    alone = threadpool_limits(limits=1, user_api="blas")
+    alone = products_on_one_thread()
     with alone, ThreadPoolExecutor(threads) as pool, track_rows("assignment", rows) as advance:
         ahead = deque(pool.submit(work, start) for start in islice(starts, 2 * threads))
         while ahead:

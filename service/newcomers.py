@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from model.assembly import unknown_user
 from model.bundle import Bundle
-from model.encoder import EncoderBlock, TextEncoder
-from model.profile_text import TEMPLATE_VERSION, UserFacts, render
+from model.encoder import TEXTS, EncoderBlock, TextEncoder
+from model.phrases import READING, read_phrases
+from model.profile_text import TEMPLATE_VERSION, attribute_phrases
 from model.records import UserRecord
 from model.spec import FeatureSpec
 from model.wordllama_encoder import WordLlamaEncoder
@@ -27,7 +28,7 @@ Json = str | int | float | bool | None
 Facts = Mapping[str, str | float | None]
 Check = Callable[[str | float, str], str | float]
 _Values = tuple[float | None, ...]
-_Key = tuple[str, tuple[int, ...], _Values]
+_Key = tuple[tuple[str, ...], tuple[int, ...], _Values]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_INTEGER = 10**64
@@ -110,22 +111,24 @@ class Newcomers:
         Raises:
             RuntimeError: when newcomers cannot be grouped here.
         """
-        text = render(UserFacts(facts)).attributes
+        phrases = attribute_phrases(facts)
         codes = tuple(field.code(_text(facts[field.name])) for field in self._spec.attributes)
         values = tuple(_number(facts[field.name]) for field in self._spec.continuous)
-        # Text and codes are of bounded size, whatever a caller tells.
-        key = (text, codes, values)
+        # Phrases and codes are of bounded size, whatever a caller tells.
+        key = (phrases, codes, values)
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
-        newcomer = self._grouped(text, codes, values)
+        newcomer = self._grouped(phrases, codes, values)
         self._known[key] = newcomer
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return newcomer
 
-    def _grouped(self, text: str, attributes: tuple[int, ...], continuous: _Values) -> Newcomer:
-        codes_M, confidence = self._assign(text)
+    def _grouped(
+        self, phrases: tuple[str, ...], attributes: tuple[int, ...], continuous: _Values
+    ) -> Newcomer:
+        codes_M, confidence = self._assign(phrases)
         has_group = codes_M[0] != self._spec.codes_per_level
         record = replace(
             unknown_user(self._spec, 0),
@@ -136,16 +139,19 @@ class Newcomers:
         )
         return Newcomer(record, confidence)
 
-    def _assign(self, text: str) -> tuple[NDArray[np.int32], float]:
+    def _assign(self, phrases: tuple[str, ...]) -> tuple[NDArray[np.int32], float]:
         """int32 ``[M]`` codes, and the confidence."""
         if self._encoder is None:
             raise RuntimeError(self.absence)
         block = self._grouping.encoder
         place = block.section_names.index(SECTION)
         vectors = np.zeros((1, *block.section_means.shape), np.float32)
-        present = np.zeros((1, len(block.section_names)), np.bool_)
-        vectors[0, place], present[0, place] = self._encoder.encode([text])[0], True
-        codes, confidence = self._grouping.assign(vectors, present)
+        evidence = np.zeros((1, len(block.section_names)), np.float32)
+        if block.reading == TEXTS:
+            vectors[0, place], evidence[0, place] = self._encoder.encode([", ".join(phrases)])[0], 1
+        else:
+            vectors[0, place], evidence[0, place] = read_phrases(self._encoder, phrases)
+        codes, confidence = self._grouping.assign(vectors, evidence)
         return codes[0], float(confidence[0])
 
     def _checked(self, attributes: Mapping[str, Json], place: str) -> Facts:
@@ -176,6 +182,8 @@ def _absence(block: EncoderBlock, encoder: TextEncoder | None) -> str | None:
             f"the bundle's profiles are of template {block.template_version!r}, this build writes"
             f" {TEMPLATE_VERSION!r}"
         )
+    if block.reading not in (TEXTS, READING):
+        return f"the bundle reads profiles as {block.reading!r}, this build as {READING!r}"
     if SECTION not in block.section_names:
         return f"the bundle's profiles {list(block.section_names)} have no section {SECTION!r}"
     return None

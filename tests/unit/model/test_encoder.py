@@ -25,7 +25,7 @@ def block(projected: bool = False, normalise: bool = True) -> EncoderBlock:
         section_names=("attributes", "recent", "queries"),
         section_weights=(2.0, 1.0, 0.5),
         section_means=random.normal(size=(3, WIDTH)).astype(np.float32),
-        projection=random.normal(size=(WIDTH, 7)).astype(np.float32) if projected else None,
+        projection=random.normal(size=(3, WIDTH, 7)).astype(np.float32) if projected else None,
         normalise=normalise,
     )
 
@@ -55,6 +55,40 @@ def test_absent_sections_add_nothing() -> None:
     np.testing.assert_array_equal(
         block().combine(spoiled, present), block().combine(vectors, present)
     )
+
+
+def test_projection_is_a_sum_over_sections() -> None:
+    """Every section goes through its own part of the projection, so any of them may be missing."""
+    made = replace(block(projected=True), normalise=False)
+    vectors, present = sections(20)
+    assert made.projection is not None
+    parts = [
+        weight * (vectors[:, place] - made.section_means[place]) @ made.projection[place]
+        for place, weight in enumerate(made.section_weights)
+    ]
+    expected = sum(part * present[:, [place]] for place, part in enumerate(parts))
+    np.testing.assert_allclose(made.combine(vectors, present), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_little_evidence_counts_little() -> None:
+    """A section known by half moves a user half as far from the average."""
+    made = replace(block(), normalise=False)
+    vectors, _ = sections(5)
+    whole = made.combine(vectors, np.ones((5, 3), np.float32))
+    half = made.combine(vectors, np.full((5, 3), 0.5, np.float32))
+    np.testing.assert_allclose(half, whole / 2, rtol=1e-6)
+    assert whole.tobytes() == made.combine(vectors, np.ones((5, 3), bool)).tobytes()
+
+
+def test_block_from_before_readings_is_read_as_texts(tmp_path: Path) -> None:
+    """A bundle written before there was a choice keeps its feature contract."""
+    made = block()
+    made.save(tmp_path)
+    assert "reading" not in json.loads((tmp_path / "encoder.json").read_text())
+    assert EncoderBlock.load(tmp_path).reading == "texts"
+    phrases = replace(made, reading="phrases-1")
+    phrases.save(tmp_path)
+    assert EncoderBlock.load(tmp_path).reading == "phrases-1"
 
 
 def test_user_without_sections_is_zero() -> None:
@@ -120,8 +154,9 @@ def test_saving_twice_gives_equal_bytes(tmp_path: Path) -> None:
         {"section_names": ("attributes", "medium", "queries")},
         {"section_weights": (2.0, 1.0, 0.4)},
         {"section_means": np.zeros((3, WIDTH), dtype=np.float32)},
-        {"projection": np.eye(WIDTH, dtype=np.float32)},
+        {"projection": np.ones((3, WIDTH, 2), dtype=np.float32)},
         {"normalise": False},
+        {"reading": "phrases-1"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -163,6 +198,8 @@ def test_settings_are_readable(tmp_path: Path) -> None:
         ({"section_means": np.zeros((3, WIDTH))}, "float64"),
         ({"section_means": np.full((3, 2), np.nan, dtype=np.float32)}, "not finite"),
         ({"projection": np.zeros((3, 2), dtype=np.float32)}, "projection"),
+        ({"projection": np.zeros((3, WIDTH + 1, 2), dtype=np.float32)}, "projection"),
+        ({"projection": np.full((3, WIDTH, 2), np.inf, dtype=np.float32)}, "not finite"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.bundle import Bundle, open_bundle
+from model.phrases import READING, read_phrases
 from model.profile_text import UserFacts, render
 from service import newcomers
 from service.errors import InvalidRequest
@@ -207,7 +209,7 @@ def test_text_is_that_of_the_profile(desk: Newcomers) -> None:
     """Online and offline read the same words: the profile's own attributes section."""
     _met(desk, {"income": 12.3456, "age": "30"})
     wanted = render(UserFacts({"age": "30", "city": None, "income": 12.3456})).attributes
-    assert wanted in {text for text, _, _ in desk._known}
+    assert wanted in {", ".join(phrases) for phrases, _, _ in desk._known}
 
 
 def test_service_keeps_its_own_logging() -> None:
@@ -218,3 +220,28 @@ def test_service_keeps_its_own_logging() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert json.loads(found.stdout) == [0, logging.WARNING]
+
+
+def test_bundle_read_by_phrases_groups_by_phrases(
+    tmp_path: Path, encoders: TextEncoders, bundle: Bundle
+) -> None:
+    """Where offline reads profiles phrase by phrase, so does the service, bit for bit."""
+    newcomer_world(1, tmp_path / "1", reading=READING)
+    desk = Newcomers(open_bundle(tmp_path / "1"), encoders)
+    record, confidence = _met(desk, {"age": "30", "city": "a"})
+    encoder = encoders.find(bundle.grouping.encoder.encoder_identity)
+    assert encoder is not None
+    block = bundle.grouping.encoder
+    sections = np.zeros((1, *block.section_means.shape), np.float32)
+    evidence = np.zeros((1, len(block.section_names)), np.float32)
+    sections[0, 0], evidence[0, 0] = read_phrases(encoder, ["age 30", "city a"])
+    codes, sure = bundle.grouping.assign(sections, evidence)
+    assert record.group_id.tolist() == codes[0].tolist()
+    assert confidence == sure[0]
+
+
+def test_bundle_of_an_unknown_reading_groups_nobody(tmp_path: Path, encoders: TextEncoders) -> None:
+    """A bundle that reads profiles in a way unknown here is served, without newcomers' groups."""
+    newcomer_world(1, tmp_path / "1", reading="phrases-9")
+    desk = Newcomers(open_bundle(tmp_path / "1"), encoders)
+    assert desk.absence == "the bundle reads profiles as 'phrases-9', this build as 'phrases-1'"
