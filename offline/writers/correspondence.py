@@ -39,6 +39,7 @@ class Correspondence:
         self._endpoint = endpoint
         self._stack = ExitStack()
         self._opened: tuple[asyncio.Runner, Exchange] | None = None
+        self._kept = 0
         self.cache = cache
         self.ledger = ledger
 
@@ -73,6 +74,7 @@ class Correspondence:
         answers: Answers = {digest: self.cache.get(digest) for digest in shared}
         missing = [digest for digest, found in answers.items() if found is None]
         advance(shared.total() - sum(shared[digest] for digest in missing))
+        self._kept += len(answers) - len(missing)
         if missing:
             answers |= self._ask(missing, lambda digest: advance(shared[digest]))
         return answers
@@ -85,4 +87,5 @@ class Correspondence:
             self._stack.callback(lambda: runner.run(client.close()))
             self._opened = runner, Exchange(self._plan, client, self.cache, self.ledger)
         runner, exchange = self._opened
-        return runner.run(exchange.ask_all(missing, done))
+        kept, self._kept = self._kept, 0
+        return runner.run(exchange.ask_all(missing, done, kept))

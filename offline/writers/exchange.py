@@ -16,8 +16,7 @@ from offline.writers.writer import WriterFailed
 
 PATH = "/chat/completions"
 DEAD_ALLOWED = 5
-DEAD_SHARE = 0.05
-"""Dead letters that are let pass: this many, or this share of what was asked if that is more."""
+"""Dead letters that are let pass, or the plan's share of all letters if that is more."""
 DEAD_IN_A_ROW = 50
 """So many one after another mean that the endpoint is at fault and not a user's facts."""
 
@@ -42,13 +41,15 @@ class Exchange:
         self._client = client
         self._cache = cache
         self._ledger = ledger
-        self._asked = 0
+        self._letters = 0
         self._dead_in_a_row = 0
         self._stop: WriterFailed | None = None
         self.dead: Counter[str] = Counter()
         """Dead letters by what came of their last attempt."""
 
-    async def ask_all(self, digests: Sequence[str], done: Callable[[str], object]) -> Answers:
+    async def ask_all(
+        self, digests: Sequence[str], done: Callable[[str], object], kept: int
+    ) -> Answers:
         """Ask about every digest, a bounded number at a time.
 
         What stops one request stops all further ones, but those under way are awaited and kept:
@@ -57,6 +58,8 @@ class Exchange:
         Args:
             digests: distinct digests of facts.
             done: told each digest that is settled, as it is settled.
+            kept: further letters that earlier runs had answered: a run that asks again about the
+                few that fail every time is judged by all of them.
 
         Returns:
             An answer per digest, or None for a dead letter.
@@ -65,6 +68,7 @@ class Exchange:
             WriterFailed: when the budget is spent, the endpoint refuses everything, or more
                 letters are dead than may pass.
         """
+        self._letters += kept + len(digests)
         answers: Answers = {}
         waiting = iter(digests)
         async with asyncio.TaskGroup() as group:
@@ -89,7 +93,6 @@ class Exchange:
                 done(digest)
 
     async def _ask(self, digest: str) -> Answer | None:
-        self._asked += 1
         try:
             answer = await retried(lambda number: self._attempt(digest, number), self._plan.policy)
         except CallFailed as failure:
@@ -134,13 +137,14 @@ class Exchange:
 
     def _check_share(self) -> None:
         dead = self.dead.total()
-        if dead > max(DEAD_ALLOWED, DEAD_SHARE * self._asked):
-            raise self._too_many(f"{dead} of {self._asked} requests were given up")
+        if dead > max(DEAD_ALLOWED, self._plan.dead_share * self._letters):
+            raise self._too_many(f"{dead} of {self._letters} requests were given up")
 
     def _too_many(self, said: str) -> WriterFailed:
         return WriterFailed(
             f"{said}; by outcome {dict(self.dead)}, expected at most {DEAD_ALLOWED} or"
-            f" {DEAD_SHARE:.0%}: mend the endpoint and run it again, what is written is kept"
+            f" {self._plan.dead_share:.0%}: mend the endpoint and run it again, what is written is"
+            " kept"
         )
 
 

@@ -39,6 +39,8 @@ class ChatPlan(Generic[F]):
     """Requests under way at a time."""
     policy: RetryPolicy
     """How often and how long one user is tried."""
+    dead_share: float = 0.05
+    """Share of requests that may be given up before the run fails."""
     kind: type[Answer] = ProfileAnswer
     """What is asked for."""
     schema: Mapping[str, Any] = field(default_factory=json_schema)

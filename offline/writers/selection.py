@@ -26,6 +26,8 @@ _GREEDY = {"temperature": 0.0, "seed": 0}
 _LOCAL_SAMPLING = {"max_tokens": 300, "frequency_penalty": 0.4}
 _LOCAL_MAX_CHARS = 160
 """A model this small repeats itself: both keep it short of that."""
+_CARDS_DEAD_SHARE = 0.5
+"""Every card says who wrote it, so the template cannot take over unnoticed."""
 
 
 def provenance(settings: WriterSettings) -> Provenance:
@@ -115,6 +117,7 @@ def group_plan(
         allowed=users.allowed,
         concurrency=users.concurrency,
         policy=users.policy,
+        dead_share=_CARDS_DEAD_SHARE,
         kind=GroupAnswer,
         schema=json_schema(
             _LOCAL_MAX_CHARS if settings.writer == "local" else MAX_CHARS, GroupAnswer

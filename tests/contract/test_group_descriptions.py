@@ -96,6 +96,19 @@ def test_a_bad_answer_leaves_the_card_to_the_template(
         assert told[1].writer == "openai"
 
 
+def test_a_poor_model_still_gives_a_report(
+    openai: WriterSettings, server: LlmServer, cards: list[Card], tmp_path: Path
+) -> None:
+    """Up to half of the cards may fall to the template; beyond that the report ends."""
+    shown = [replace(cards[0], windows=((f"case c{n}",), (), ())) for n in range(16)]
+    server.plan(**{f"c{n}": ["wrong_schema"] for n in range(8)})
+    told = describe(shown, NAMES, openai, tmp_path)
+    assert [one.writer for one in told] == ["template"] * 8 + ["openai"] * 8
+    server.plan(**{f"c{n}": ["wrong_schema"] for n in range(16)})
+    with pytest.raises(WriterFailed, match="16 of 16 requests were given up"):
+        describe(shown, NAMES, openai, tmp_path / "other")
+
+
 def test_a_refusal_of_everything_is_said(
     openai: WriterSettings, server: LlmServer, cards: list[Card], tmp_path: Path
 ) -> None:

@@ -223,6 +223,16 @@ def test_too_many_dead_letters_stop_the_run(site: Site, server: LlmServer) -> No
         writer.write(shoppers(20), nowhere)
 
 
+def test_those_that_always_fail_do_not_fail_the_next_run(site: Site, server: LlmServer) -> None:
+    """A run that asks again about the few without an answer is judged by all its users."""
+    for _ in range(2):
+        server.plan(**{f"u{number}": ["length"] for number in range(6)})
+        with site.open() as writer:
+            profiles = writer.write(shoppers(150), nowhere)
+        assert [profile.writer for profile in profiles].count("template") == 6
+    assert len(server.calls()) == 6
+
+
 def test_a_dead_endpoint_is_noticed(site: Site, server: LlmServer) -> None:
     """Fifty failures in a row end the run long before every user has failed."""
     server.plan(**{f"u{number}": ["length"] for number in range(300)})
