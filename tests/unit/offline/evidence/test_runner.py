@@ -95,8 +95,10 @@ def test_a_cell_measured_elsewhere_is_the_same_to_the_bit(
     cell = next(one for one in wanted(place) if one.method == "choirrec_permuted")
     first, again = (tables_of(measured(Bench(root, QUICK), cell)) for root in (place, tmp_path))
     for found, expected in zip(again, first, strict=True):
-        columns = [name for name in expected.column_names if name != "cpu_s"]
-        assert found.select(columns).equals(expected.select(columns))
+        for name in set(expected.column_names) - {"cpu_s"}:
+            values, wanted_values = found[name].to_numpy(), expected[name].to_numpy()
+            same = values.dtype.kind == "f"
+            assert np.array_equal(values, wanted_values, equal_nan=same), name
 
 
 @pytest.mark.slow
