@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.network.contract import ConversionModel
 from model.network.prediction import predict
+from offline.alignment import write_aligned
 from offline.artefacts import Artefact, Store
 from offline.cuts import Cut, Cuts
 from offline.distillation import collapse, mean_alpha_distill
@@ -96,16 +97,23 @@ class Pipeline:
 
     def _vectors(self, grouping: Grouping) -> Artefact | None:
         """The vectors that decide a grouping where profiles do not."""
-        if grouping.kind != "user_rows":
-            return None
-        trained = self.trained("din", grouping.seed)
-        return self.store.make(
-            "user_rows",
-            lambda out: self._write_user_rows(trained, out),
-            {},
-            inputs=(self.events(), trained),
-            code=("offline.user_rows",),
-        )
+        if grouping.kind == "aligned":
+            return self.store.make(
+                "aligned",
+                self._write_aligned,
+                {"encoder": self.encoder.decides},
+                inputs=(self.events(),),
+                code=("offline.alignment", *self.encoder.code),
+            )
+        if grouping.kind == "user_rows":
+            trained = self.trained("din", grouping.seed)
+            return self.store.make(
+                "user_rows",
+                lambda out: self._write_user_rows(trained, out),
+                {},
+                inputs=(self.events(), trained),
+            )
+        return None
 
     def serving_cut(self, moment: datetime | None = None) -> Cut:
         """A generation to publish, by the frozen encoder block and codebooks.
@@ -241,6 +249,10 @@ class Pipeline:
         levels, codes = group_shape(cut.groups.folder)
         spec = replace(base.spec, levels=levels, codes_per_level=codes, n_min=self.preset.n_min)
         save_grouped(out, base, spec, [GroupSide.load(cut.files(), spec)])
+
+    def _write_aligned(self, out: Path) -> None:
+        start = self.tables().schema.split.train_start
+        write_aligned(self.tables(), start, self.encoder.open(self.store), out)
 
     def _write_user_rows(self, trained: Artefact, out: Path) -> None:
         write_user_rows(self.tables(), trained.folder, self.load_samples(NO_GROUPS), out)
