@@ -20,11 +20,9 @@ from offline.demo import demonstrate
 from offline.embedded_redis import NoRedisServer
 from offline.encoders import ENCODERS, choose_encoder
 from offline.engine import EngineError
-from offline.evidence import plan
-from offline.evidence.cells import Bench
-from offline.evidence.comparison import compared_cells, load_comparison
-from offline.evidence.evidence import Documents, found, gather, tell
-from offline.evidence.runner import CellsFailed, Outcome
+from offline.evidence.cells import WORLD_USERS
+from offline.evidence.commands import add_paper, add_trial, add_workers, run_comparison
+from offline.evidence.runner import CellsFailed
 from offline.export import ExportError
 from offline.group_map import compare, told
 from offline.group_report.page import write_report
@@ -40,7 +38,7 @@ from offline.redis_client import RedisClient, RedisFailed
 from offline.release import cut_records, publish_records, release
 from offline.rules import DatasetError
 from offline.seeds import evaluate_seeds
-from offline.sources import complete_journey, own_files, tmall
+from offline.sources import canonical, complete_journey, own_files, simulated, tmall
 from offline.writers.settings import WRITERS, load_settings
 from offline.writers.writer import WriterFailed
 
@@ -61,8 +59,6 @@ FAILURES = (
 )
 
 
-PLANS = {"confirmation": plan.confirmation, "design": plan.design}
-WORKERS = os.cpu_count() or 1
 _EXAMPLE = "2026-03-06T00:00:00"
 
 
@@ -113,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     _build_parser(commands.add_parser("build", help="a bundle, and records when Redis is named"))
     _publish_parser(commands.add_parser("publish", help="records as of a moment, without a bundle"))
     _evaluate_parser(commands.add_parser("evaluate", help="every model, several seeds"))
-    _paper_parser(commands.add_parser("paper", help="every table of the evidence, by one command"))
+    add_paper(commands.add_parser("paper", help="every table of the evidence, by one command"))
+    add_trial(commands.add_parser("trial", help="a setting on validation rows, into the ledger"))
     _simulate_parser(commands.add_parser("simulate", help="canonical tables of a simulated shop"))
     _groups_parser(commands.add_parser("groups", help="whether groups can be trusted"))
     _generations_parser(commands.add_parser("generations", help="list or remove generations"))
@@ -129,6 +126,9 @@ def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
     log = parser.add_mutually_exclusive_group()
     log.add_argument("--mapping", type=Path, help="TOML mapping of your own log (docs/data.md)")
     log.add_argument("--tmall", type=Path, help="folder of a log of brands (docs/data.md)")
+    log.add_argument("--tables", type=Path, help="folder of canonical tables (docs/data.md)")
+    log.add_argument("--world", type=_count, help="number of a simulated shop (docs/simulator.md)")
+    parser.add_argument("--users", type=_count, default=WORLD_USERS, help="of a simulated shop")
     parser.add_argument(
         "--window", default="design", help="of the household panel: design or replication"
     )
@@ -195,17 +195,8 @@ def _evaluate_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, help="TOML of a comparison with its controls (docs/evidence.md)"
     )
-    parser.add_argument("--workers", type=_count, default=WORKERS, help="processes, with --config")
+    add_workers(parser)
     parser.set_defaults(run=_evaluate)
-
-
-def _paper_parser(parser: argparse.ArgumentParser) -> None:
-    _add_root(parser)
-    parser.add_argument("--plan", choices=sorted(PLANS), default="confirmation", help="which cells")
-    parser.add_argument("--quick", action="store_true", help="every method once, small; no claims")
-    parser.add_argument("--workers", type=_count, default=WORKERS, help="processes, one core each")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where tables lie")
-    parser.set_defaults(run=_paper)
 
 
 def _simulate_parser(parser: argparse.ArgumentParser) -> None:
@@ -248,6 +239,10 @@ def _demo(chosen: argparse.Namespace) -> None:
 def _dataset(chosen: argparse.Namespace) -> Dataset:
     if chosen.tmall:
         return tmall(chosen.tmall)
+    if chosen.tables:
+        return canonical(chosen.tables)
+    if chosen.world:
+        return simulated(chosen.world, chosen.users)
     return own_files(chosen.mapping) if chosen.mapping else complete_journey(chosen.window)
 
 
@@ -286,34 +281,9 @@ def _build(chosen: argparse.Namespace) -> None:
         print(f"generation {published.generation.name}: {published.records} records written")
 
 
-def _paper(chosen: argparse.Namespace) -> None:
-    if chosen.quick:
-        bench = Bench(chosen.root, PRESETS["paper"].shortened("quick"))
-        results = chosen.results / "quick"
-        outcome = gather(bench, plan.quick(), results, chosen.workers, quick=True)
-    else:
-        bench, wanted = Bench(chosen.root, PRESETS["paper"]), PLANS[chosen.plan]()
-        outcome = gather(bench, wanted, chosen.results, chosen.workers)
-        tell(found(bench, wanted, chosen.results), Documents())
-    _refuse_failures(outcome)
-
-
-def _compare(chosen: argparse.Namespace) -> None:
-    described = load_comparison(chosen.config)
-    wanted = compared_cells(described, chosen.config.parent)
-    bench = Bench(chosen.root, PRESETS[described.preset])
-    _refuse_failures(gather(bench, wanted, chosen.out.parent, chosen.workers))
-
-
-def _refuse_failures(outcome: Outcome) -> None:
-    if outcome.failed:
-        told = "; ".join(f"{cell.name}: {error}" for cell, error in outcome.failed)
-        raise CellsFailed(f"{len(outcome.failed)} cells failed: {told}")
-
-
 def _evaluate(chosen: argparse.Namespace) -> None:
     if chosen.config:
-        _compare(chosen)
+        run_comparison(chosen.config, chosen.root, chosen.out.parent, chosen.workers)
         return
     figures = evaluate_seeds(_pipeline(chosen), range(chosen.seeds))
     chosen.out.parent.mkdir(parents=True, exist_ok=True)

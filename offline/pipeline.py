@@ -1,10 +1,8 @@
 """The pipeline: which stage reads what, from a data set to trained and measured models."""
 
 import json
-import logging
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,34 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.network.contract import ConversionModel
-from model.network.prediction import predict
 from offline.alignment import write_aligned
 from offline.artefacts import Artefact, Store
 from offline.cuts import Cut, Cuts
-from offline.distillation import collapse, mean_alpha_distill
 from offline.encoders import EncoderChoice
-from offline.evaluation import evaluate, gauc_low
 from offline.events import CanonicalTables
-from offline.generations import GroupSide
-from offline.groupings import NO_GROUPS, PROFILES, Grouping, group_shape
+from offline.groupings import NO_GROUPS, PROFILES, Grouping
 from offline.histories import Histories, epoch_s
 from offline.item_contexts import item_contexts
+from offline.learning import evaluator, trainer
 from offline.methods.method import Materials, Method
 from offline.methods.registry import METHODS, method_of
-from offline.models import load_state, save_state
+from offline.models import load_state
 from offline.presets import Preset
 from offline.regrouping import Grouped, regroup
 from offline.rules import ConfigError
-from offline.samples import BaseSamples, Samples, save_grouped, with_clicks
-from offline.sampling import build_base, open_histories
+from offline.samples import BaseSamples, Samples, with_clicks
+from offline.sampling import base_builder, grouped_builder, open_histories
 from offline.saviorenc import EncodedItems, encode_items
-from offline.training import TrainResult, train
 from offline.user_rows import write_user_rows
 from offline.writers.settings import WriterSettings
 
-LOGGER = logging.getLogger(__name__)
 ENCODED_ITEMS_SEED = 0
-NOTHING_TO_TRAIN = TrainResult(steps=0, best_epoch=0, epochs=(), rows_per_s=0.0)
 CHOIRREC = METHODS["choirrec"]
 """Whose size the matched methods have."""
 
@@ -143,7 +135,7 @@ class Pipeline:
         }
         return self.store.make(
             "base_samples",
-            lambda out: build_base(self.tables(), self.preset).save(out),
+            base_builder(self.tables(), self.preset),
             settings,
             inputs=(self.events(),),
             code=("offline.sampling",),
@@ -154,9 +146,10 @@ class Pipeline:
         base, cut = self.base_samples(), self.grouped(grouping)
         return self.store.make(
             "samples",
-            lambda out: self._group_samples(BaseSamples.load(base.folder), cut, out),
+            grouped_builder(base.folder, cut.groups.folder, cut.files(), self.preset.n_min),
             {"n_min": self.preset.n_min},
             inputs=(base, cut.groups, cut.priors),
+            code=("offline.sampling",),
         )
 
     def load_samples(self, grouping: Grouping = PROFILES) -> Samples:
@@ -190,7 +183,7 @@ class Pipeline:
         code += [CHOIRREC.module] if method.matched else []
         return self.store.make(
             "training",
-            lambda out: self._train(method, seed, out),
+            trainer(method, CHOIRREC, lambda: self._materials(method, seed)),
             settings,
             inputs=read,
             code=code,
@@ -206,9 +199,10 @@ class Pipeline:
         read, trained = self._read_by(method, seed), self.trained(name, seed)
         return self.store.make(
             "evaluation",
-            lambda out: self._evaluate(name, seed, out),
+            evaluator(lambda: self.method_samples(name, seed), lambda: self.model(name, seed)),
             {},
             inputs=(*read, trained),
+            code=("offline.learning",),
         )
 
     def training(self, name: str, seed: int) -> Mapping[str, Any]:
@@ -244,11 +238,6 @@ class Pipeline:
 
     def _cut(self, moment: datetime, fitted: Cut | None = None) -> Cut:
         return self._cuts().build(moment, fitted)
-
-    def _group_samples(self, base: BaseSamples, cut: Cut | Grouped, out: Path) -> None:
-        levels, codes = group_shape(cut.groups.folder)
-        spec = replace(base.spec, levels=levels, codes_per_level=codes, n_min=self.preset.n_min)
-        save_grouped(out, base, spec, [GroupSide.load(cut.files(), spec)])
 
     def _write_aligned(self, out: Path) -> None:
         start = self.tables().schema.split.train_start
@@ -310,40 +299,6 @@ class Pipeline:
             start_s = epoch_s(self.tables().schema.split.train_start)
             given["contexts"] = item_contexts(samples.catalogue, self.histories(), start_s)
         return Materials(samples, self.preset, seed, **given)
-
-    def _train(self, method: Method, seed: int, out: Path) -> None:
-        materials = self._materials(method, seed)
-        samples, config = materials.samples, replace(self.preset.train, seed=seed)
-        if len(samples.train) >= self.preset.one_pass_rows:
-            config = replace(config, epochs=1)
-        model = method.make(materials, CHOIRREC)
-        began_s = time.process_time()
-        result = NOTHING_TO_TRAIN
-        if any(True for _ in model.parameters()):
-            result = train(
-                model, samples.train, config, out / "checkpoints", samples.validation, gauc_low
-            )
-        save_state(model, out / "state.npz")
-        record = asdict(result) | {
-            "cpu_s": time.process_time() - began_s,
-            "dense_parameters": model.dense_parameters(),
-            "table_parameters": sum(v.numel() for v in model.parameters())
-            - model.dense_parameters(),
-        }
-        if warning := collapse(mean_alpha_distill(record)):
-            LOGGER.warning("%s, seed %d: %s", method.name, seed, warning)
-        (out / "training.json").write_text(json.dumps(record, indent=1))
-
-    def _evaluate(self, name: str, seed: int, out: Path) -> None:
-        samples, model = self.method_samples(name, seed), self.model(name, seed)
-        prediction = predict(model, samples.test)
-        np.save(out / "logit.npy", prediction.logit)
-        if prediction.alpha_fusion is not None:
-            np.save(out / "alpha_fusion.npy", prediction.alpha_fusion)
-        if samples.panel is not None:
-            np.save(out / "panel_logit.npy", predict(model, samples.panel).logit)
-        metrics = evaluate(prediction.logit, samples.test, prediction.alpha_fusion)
-        (out / "metrics.json").write_text(metrics.to_json())
 
 
 def numbered_vectors(vectors_NW: Any) -> NDArray[np.float32]:

@@ -1,5 +1,9 @@
 """Sampling: from canonical tables to the rows of every split."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 
@@ -7,11 +11,13 @@ from model.assembly import Catalogue
 from model.spec import SECONDS_PER_DAY, FeatureSpec
 from offline.events import CanonicalTables, DatasetSchema
 from offline.events import Split as TimeSplit
+from offline.generations import GenerationFiles, GroupSide
+from offline.groupings import group_shape
 from offline.histories import Histories, Ints, epoch_s, positions, seconds
 from offline.item_slices import item_purchases
 from offline.presets import Preset
 from offline.rows import PROBABILITY, Clicks, Period, build_rows
-from offline.samples import PANEL, BaseSamples, item_vectors
+from offline.samples import PANEL, BaseSamples, item_vectors, save_grouped
 from offline.truth import Truth
 from offline.vocabulary import (
     ACTIVITY_WINDOW_DAYS,
@@ -54,6 +60,32 @@ def build_base(tables: CanonicalTables, preset: Preset) -> BaseSamples:
             for period, clicks in parts
         },
     )
+
+
+def base_builder(tables: CanonicalTables, preset: Preset) -> Callable[[Path], None]:
+    """What writes the rows of all splits into a folder."""
+    return lambda out: build_base(tables, preset).save(out)
+
+
+def grouped_builder(
+    base: Path, groups: Path, files: GenerationFiles, n_min: int
+) -> Callable[[Path], None]:
+    """What writes the part of the samples that a grouping adds.
+
+    Args:
+        base: folder of the rows.
+        groups: folder of the groups.
+        files: the generation that rows read.
+        n_min: members a prefix group needs for a prior of its own.
+    """
+
+    def build(out: Path) -> None:
+        rows = BaseSamples.load(base)
+        levels, codes = group_shape(groups)
+        spec = replace(rows.spec, levels=levels, codes_per_level=codes, n_min=n_min)
+        save_grouped(out, rows, spec, [GroupSide.load(files, spec)])
+
+    return build
 
 
 def base_spec(tables: CanonicalTables, preset: Preset) -> FeatureSpec:

@@ -110,7 +110,7 @@ def test_a_training_that_does_not_distil_says_so(
     """A distillation that has switched itself off is told once, when training ends."""
     epoch = Epoch(loss=0.5, validation=0.6, diagnostics={"alpha_distill_qualified": 0.002})
     result = TrainResult(steps=1, best_epoch=0, epochs=(epoch,), rows_per_s=1.0)
-    monkeypatch.setattr("offline.pipeline.train", lambda *_: result)
+    monkeypatch.setattr("offline.learning.train", lambda *_: result)
     store = Store(tmp_path, lambda _: None)
     pipeline = Pipeline(store, tiny.pipeline.dataset, TINY_PRESET)
     monkeypatch.setattr(pipeline, "samples", tiny.pipeline.samples)
