@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from offline.evidence.paper import CHOIRREC
 from offline.methods.registry import CODES_SWEEP, WEIGHT_SWEEP
 
 
@@ -30,22 +31,30 @@ class Layout:
 
 
 LAYOUT = Layout(
-    subject="choirrec",
-    permuted="choirrec_permuted",
+    subject=CHOIRREC,
+    permuted="choirrec_aligned_permuted",
     base="din",
     compared=(
         "popularity",
         "din",
         "din_activity",
-        "din_vector",
+        "din_aligned_vector",
         "poso",
         "cold_transformer",
         "melt",
         "uie",
         "saviorrec",
-        "choirrec_permuted",
+        "choirrec_aligned_permuted",
     ),
-    bounds=("din_base", "choirrec_literal", "choirrec_bayes", "choirrec_oracle"),
+    bounds=(
+        "din_base",
+        "din_vector",
+        "choirrec",
+        "choirrec_permuted",
+        "choirrec_literal",
+        "choirrec_bayes",
+        "choirrec_oracle",
+    ),
     ablations=(
         ("choirrec_no_llm", "w/o LLM Emb."),
         ("choirrec_no_group_id", "w/o ID Emb."),

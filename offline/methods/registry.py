@@ -1,6 +1,7 @@
 """The methods by name: what evaluation compares, and what the product trains."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from model.network.variants import VARIANTS
@@ -33,7 +34,8 @@ def _by_name(methods: Iterable[Method]) -> dict[str, Method]:
 
 
 def _variant(name: str) -> Method:
-    return _choirrec(f"choirrec_{name}", f"ChoirRec, {VARIANTS[name].title}", variant=name)
+    title = f"ChoirRec, {VARIANTS[name].title}"
+    return _choirrec(f"choirrec_{name}", title, ALIGNED, variant=name)
 
 
 CODES_SWEEP = (3, 12, 24)
@@ -60,28 +62,24 @@ METHODS = _by_name(
         Method("melt", "MELT", melt, needs=("item_contexts",)),
         Method("uie", "UIE", uie),
         Method("saviorrec", "SaviorRec", saviorrec, needs=("encoded_items",)),
-        _choirrec("choirrec", "ChoirRec"),
-        _choirrec("choirrec_permuted", "ChoirRec, permuted groups", permuted=True),
-        _choirrec("choirrec_aligned", "ChoirRec, aligned groups", ALIGNED),
-        _choirrec(
-            "choirrec_aligned_permuted",
-            "ChoirRec, aligned groups permuted",
-            ALIGNED,
-            permuted=True,
-        ),
+        _choirrec("choirrec_aligned", "ChoirRec", ALIGNED),
+        _choirrec("choirrec_aligned_permuted", "ChoirRec, permuted", ALIGNED, permuted=True),
+        _choirrec("choirrec", "ChoirRec, groups of template profiles"),
+        _choirrec("choirrec_permuted", "ChoirRec, those permuted", permuted=True),
         _choirrec("choirrec_oracle", "ChoirRec, true archetypes", ORACLE),
         _choirrec("choirrec_bayes", "ChoirRec, Bayes reader's groups", BAYES),
-        _choirrec("choirrec_literal", "ChoirRec, losses literal", auxiliary_weight=0.0),
+        _choirrec("choirrec_literal", "ChoirRec, losses literal", ALIGNED, auxiliary_weight=0.0),
         _choirrec("choirrec_no_llm", "ChoirRec, groups of user ids", USER_ROWS),
         *(_variant(name) for name in VARIANTS if name != "choirrec"),
         *(
-            _choirrec(f"choirrec_k{k}", f"ChoirRec, k = {k}", Grouping(codes_per_level=k))
+            _choirrec(f"choirrec_k{k}", f"ChoirRec, k = {k}", replace(ALIGNED, codes_per_level=k))
             for k in CODES_SWEEP
         ),
         *(
             _choirrec(
                 f"choirrec_lambda_{weight}",
                 f"ChoirRec, lambda = {weight}",
+                ALIGNED,
                 distillation_weight=weight,
             )
             for weight in WEIGHT_SWEEP

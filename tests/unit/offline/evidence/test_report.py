@@ -55,8 +55,8 @@ def findings() -> Findings:
     )
     return find(
         made,
-        planned=[("sim_101", "choirrec", "paper", 0), ("sim_102", "melt", "paper", 4)],
-        titles={"choirrec": "ChoirRec", "din": HOSTILE},
+        planned=[("sim_101", "choirrec_aligned", "paper", 0), ("sim_102", "melt", "paper", 4)],
+        titles={"choirrec_aligned": "ChoirRec", "din": HOSTILE},
         provenance={"panel": f"Where it is from {HOSTILE}", "unused": "not shown"},
         layout=replace(
             LAYOUT, codes_sweep=((16, "choirrec_k16"),), weight_sweep=((0.02, "choirrec_k64"),)

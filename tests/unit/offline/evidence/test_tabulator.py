@@ -23,7 +23,7 @@ WORLDS = [Made(f"sim_{world}", world=world) for world in (101, 102)]
 @pytest.fixture(scope="module")
 def tables() -> StudyTables:
     """Tables of two made-up worlds."""
-    (found,) = find(results(*WORLDS), layout=SWEPT, titles={"choirrec": "ChoirRec"}).studies
+    (found,) = find(results(*WORLDS), layout=SWEPT, titles={"choirrec_aligned": "ChoirRec"}).studies
     return found
 
 
@@ -57,11 +57,11 @@ def test_gains_are_the_true_ones_within_their_intervals(tables: StudyTables) -> 
     """Every row's interval of all users holds the gain that its cells were made with."""
     rows = rows_by_method(tables)
     for method, row in rows.items():
-        if method == "choirrec":
+        if method == "choirrec_aligned":
             assert row.gains == {}
             continue
         gain = row.gains["primary_overall"].absolute
-        true = 0.5 * (GAINS["choirrec"] - GAINS[method])
+        true = 0.5 * (GAINS["choirrec_aligned"] - GAINS[method])
         assert abs(gain.value - true) < max(0.002, 3 * gain.error)
         assert gain.low < gain.value < gain.high
 
@@ -131,9 +131,12 @@ def test_gains_by_level_are_told_net_of_the_control(tables: StudyTables) -> None
 
 def test_trust_and_groups_stand_beside_their_control(tables: StudyTables) -> None:
     """Alpha by level and likeness of members are shown for the control, too, and for no other."""
-    assert [one.method for one in tables.trust] == ["choirrec", "choirrec_permuted"]
+    assert [one.method for one in tables.trust] == ["choirrec_aligned", "choirrec_aligned_permuted"]
     assert math.isclose(tables.trust[0].ratio.value, 2.0)
-    assert [one.method for one in tables.groups] == ["choirrec", "choirrec_permuted"]
+    assert [one.method for one in tables.groups] == [
+        "choirrec_aligned",
+        "choirrec_aligned_permuted",
+    ]
     assert tables.groups[0].consistency > tables.groups[1].consistency
 
 
@@ -175,7 +178,7 @@ def test_nothing_is_compared_before_the_subject_has_run() -> None:
 
 def test_methods_that_no_table_names_are_shown() -> None:
     """Whatever was measured is visible, outside of the corrected family."""
-    methods = {"choirrec": 0.01, "din": 0.0, "something_new": 0.02}
+    methods = {"choirrec_aligned": 0.01, "din": 0.0, "something_new": 0.02}
     (found,) = find(results(Made(users=40, methods=methods))).studies
     row = rows_by_method(found)["something_new"]
     assert row.gains["primary_low"].corrected is None
@@ -183,7 +186,7 @@ def test_methods_that_no_table_names_are_shown() -> None:
 
 def test_cells_of_other_users_are_refused_by_name() -> None:
     """Cells that were measured on different rows are never paired."""
-    made = results(Made(users=20, methods={"din": 0.0, "choirrec": 0.1}))
+    made = results(Made(users=20, methods={"din": 0.0, "choirrec_aligned": 0.1}))
     uneven = made.users.filter(~((pc.field("method") == "din") & (pc.field("user") == 3)))
     with pytest.raises(UnevenCells, match="din"):
         find(Results(made.rows, uneven))
@@ -199,7 +202,9 @@ def test_the_order_of_rows_does_not_matter() -> None:
 
 def test_segments_without_a_pair_are_left_out() -> None:
     """Where no low-activity user has both classes, there is no figure instead of a wrong one."""
-    made = results(Made("panel", world=None, users=20, methods={"din": 0.0, "choirrec": 0.1}))
+    made = results(
+        Made("panel", world=None, users=20, methods={"din": 0.0, "choirrec_aligned": 0.1})
+    )
     nobody = Results(made.rows, made.users.filter(~pc.field("low")))
     (found,) = find(nobody).studies
     row = rows_by_method(found)["din"]
