@@ -1,7 +1,7 @@
 """Rows: what every method reads of a period, each row as the service would have seen it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -151,9 +151,18 @@ def _users(
             _record(spec, histories, no_group, user, moment)
             for user, moment in zip(users, times, strict=True)
         ]
-        blocks.append(user_arrays(spec, catalogue, records, times, context[part]))
+        blocks.append(_compact(user_arrays(spec, catalogue, records, times, context[part])))
     assembled: UserArrays = concatenated(blocks, UserArrays)
     return assembled
+
+
+def _compact(users: UserArrays) -> UserArrays:
+    """The sequences in as few bytes as hold them: they are nearly all of a large data set."""
+    return replace(
+        users,
+        history_items=users.history_items.astype(np.int32),
+        history_ages=users.history_ages.astype(np.int8),
+    )
 
 
 def _record(
