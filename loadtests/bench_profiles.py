@@ -31,17 +31,19 @@ from offline.artefacts import Store
 from offline.datasets.simulated.constants import CONSTANTS
 from offline.embeddings import write_embeddings
 from offline.encoders import open_minilm
+from offline.groupings import NO_GROUPS
 from offline.models import lookups_of
 from offline.pipeline import Pipeline
 from offline.presets import PRESETS
 from offline.sources import simulated
+from offline.user_rows import write_user_rows
 from offline.writers.selection import provenance
 from offline.writers.settings import WriterSettings
 
 SEEDS = (1, 2, 3, 4, 5)
 """Each is a world, a draw of archetypes and users in it, and the start of K-means and of DIN."""
 USERS = 8_000
-PRESET = "demo"
+PRESET = "paper"
 RESTARTS = 20
 PERMUTATIONS = 50
 DEFAULT_ENCODER = "wordllama"
@@ -128,25 +130,18 @@ def vectors_of(told: Told, encoder: TextEncoder) -> dict[str, Vectors]:
     return vectors
 
 
-def user_id_vectors(pipeline: Pipeline, seed: int, user_ids: Sequence[str]) -> tuple[Vectors, Ints]:
-    """The rows that a trained DIN keeps of users.
+def user_id_vectors(pipeline: Pipeline, seed: int) -> Vectors:
+    """What groups are made from without profiles: float32 ``[N, D]``, a row per user of the world.
 
     Args:
         pipeline: of the world.
         seed: of the DIN.
-        user_ids: N users.
-
-    Returns:
-        float32 ``[N, D]`` unit vectors, and int64 ``[N]``: which row; users with too few training
-        rows share the out-of-vocabulary one.
     """
-    samples = pipeline.load_samples()
-    state = pipeline.trained("din", seed).folder / "state.npz"
-    hashed = [user_row(user_id, samples.spec.user_rows) for user_id in user_ids]
-    rows = lookups_of(samples).user_id_row[hashed]
-    with np.load(state, allow_pickle=False) as arrays:
-        vectors: Vectors = arrays["tables.user.weight"][rows]
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), rows
+    trained, samples = pipeline.trained("din", seed), pipeline.load_samples(NO_GROUPS)
+    with tempfile.TemporaryDirectory() as folder:
+        write_user_rows(pipeline.tables(), trained.folder, samples, Path(folder))
+        vectors: Vectors = np.load(Path(folder) / "embeddings.npy", allow_pickle=False)
+    return vectors
 
 
 class World:
@@ -173,21 +168,27 @@ class World:
         told = tell(self.shoppers.tables, ids, cache)
         vectors = {name: vectors_of(told, encoder) for name, encoder in self.encoders.items()}
         vectors[DEFAULT_ENCODER]["template_in_world"] = self._as_built()[users]
-        by_id, rows = user_id_vectors(self.pipeline, self.seed, ids)
-        vectors[NO_ENCODER] = {"user_ids": by_id}
+        by_id = user_id_vectors(self.pipeline, self.seed)
+        vectors[NO_ENCODER] = {"user_ids": by_id[users]}
         truth = self.shoppers.archetype[users]
         figures = {
             encoder: {name: agreement(found, truth, self.seed) for name, found in texts.items()}
             for encoder, texts in vectors.items()
         }
         described = self.shoppers.described(users) | {
-            "own_id_row_share": round(float((rows != OOV).mean()), 3),
+            "id_row_share": round(self._id_row_share(ids), 3),
             "bayes_reader": self.shoppers.bayes_reader(users, self.drawn.archetypes),
         }
         if cache is not None:
             written = told.profiles["local_llm"]["writer"].to_pylist()
-            described["local_llm_gave_up"] = sum(writer != "local" for writer in written)
+            described["local_llm_refused"] = sum(writer != "local" for writer in written)
         return figures, described
+
+    def _id_row_share(self, user_ids: Sequence[str]) -> float:
+        """Share of users with training rows enough for an id row that others do not share."""
+        samples = self.pipeline.load_samples(NO_GROUPS)
+        own = [user_row(user_id, samples.spec.user_rows) for user_id in user_ids]
+        return float((lookups_of(samples).user_id_row[own] != OOV).mean())
 
     def _as_built(self) -> Vectors:
         folder = self.pipeline.training_cut().embeddings.folder

@@ -1,5 +1,6 @@
 """The profile figures: means, spreads and paired differences over seeds, and words for them."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -116,8 +117,14 @@ def in_words(gaps: Mapping[str, Any]) -> list[str]:
 def _sentence(encoder: str, pair: str, gap: Mapping[str, Any]) -> str:
     one, _, other = pair.partition(" - ")
     nmi, purity = gap["nmi"], gap["purity"]
-    verb = "beats" if nmi["mean"] > 0 else "loses to"
     return (
-        f"{encoder}: {one} {verb} {other} by {abs(nmi['mean']):.2f} NMI (ahead on"
-        f" {nmi['seeds_ahead']} of {len(nmi['by_seed'])} seeds), purity {purity['mean']:+.2f}"
+        f"{encoder}: {one} {_verb(nmi)} {other}: NMI {nmi['mean']:+.2f}, ahead on"
+        f" {nmi['seeds_ahead']} of {len(nmi['by_seed'])} seeds; purity {purity['mean']:+.2f}"
     )
+
+
+def _verb(gap: Mapping[str, Any]) -> str:
+    """Beats or loses to, or neither where the mean is within its own standard error."""
+    if abs(gap["mean"]) <= gap["std"] / math.sqrt(len(gap["by_seed"])):
+        return "is level with"
+    return "beats" if gap["mean"] > 0 else "loses to"

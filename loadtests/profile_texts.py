@@ -1,7 +1,7 @@
 """The texts told of the same users: raw listings, profiles by code, and profiles by a model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from offline.engine import connect
 from offline.events import CanonicalTables
 from offline.profiles import ProfileSources, build_profiles
 from offline.writers.answer import SECTIONS as SYNTHESISED
+from offline.writers.chat import ChatWriter
 from offline.writers.digest import tell_sentences
-from offline.writers.selection import open_writer
+from offline.writers.selection import chat_plan, open_correspondence
 from offline.writers.settings import WriterSettings
 from offline.writers.template import TemplateWriter
 from offline.writers.writer import ProfileWriter, Provenance, WrittenProfile
@@ -64,7 +65,7 @@ def tell(tables: CanonicalTables, user_ids: Sequence[str], cache: Path | None) -
         The texts.
 
     Raises:
-        WriterFailed: when the language model is not installed or fails.
+        WriterFailed: when the language model is not installed or does not come up.
     """
     template = profile_table(tables, user_ids, TemplateWriter())
     listed = profile_table(tables, user_ids, LISTING)
@@ -75,13 +76,24 @@ def tell(tables: CanonicalTables, user_ids: Sequence[str], cache: Path | None) -
         "digest": profile_table(tables, user_ids, DIGEST),
     }
     if cache is not None:
-        with open_writer(WriterSettings(writer="local"), cache) as writer:
-            profiles["local_llm"] = profile_table(tables, user_ids, writer)
+        profiles["local_llm"] = local_profiles(tables, user_ids, cache)
     alone = [name for name in profiles if f"{name}_alone" in TEXTS]
     profiles |= {f"{name}_alone": profiles[name].drop_columns(ATTRIBUTES) for name in alone}
     sections = [listed[f"section_{name}"].to_pylist() for name in LISTING.sections]
     lists = ["\n".join(filter(None, parts)) for parts in zip(*sections, strict=True)]
     return Told({"raw_log": dated_logs(tables, user_ids), "raw_list": lists}, profiles)
+
+
+def local_profiles(tables: CanonicalTables, user_ids: Sequence[str], cache: Path) -> pa.Table:
+    """The local language model's profiles, however many of its answers are refused.
+
+    A build ends when more than a few are (docs/profiles.md); here the template writes them all, and
+    ``writer`` tells which.
+    """
+    settings = WriterSettings(writer="local")
+    plan = replace(chat_plan(settings), dead_share=1.0)
+    with open_correspondence(plan, settings, cache) as correspondence:
+        return profile_table(tables, user_ids, ChatWriter(plan, correspondence))
 
 
 def profile_table(

@@ -186,7 +186,13 @@ def test_where_the_small_model_loses_is_said_in_words() -> None:
     """A reader needs no table to learn that the model lost, to what, by how much and how often."""
     said = in_words(differences([figures(0.8, 0.5), figures(0.8, 0.6)]))
     assert (
-        "wordllama: local_llm loses to template by 0.25 NMI (ahead on 0 of 2 seeds), purity -0.25"
+        "wordllama: local_llm loses to template: NMI -0.25, ahead on 0 of 2 seeds; purity -0.25"
         in said
     )
     assert any("local_llm beats raw_log" in line for line in said)
+
+
+def test_a_gap_within_its_error_is_called_level() -> None:
+    """A difference that seeds do not agree on is not told as a win or a loss."""
+    said = in_words(differences([figures(0.6, 0.8), figures(0.8, 0.5)]))
+    assert any("local_llm is level with template" in line for line in said)
