@@ -63,7 +63,6 @@ def run_cells(
         ) as pool,
     ):
         try:
-            run.prepare(pool, dict.fromkeys(cell.source for cell in cells))
             run.measure(pool, cells, workers)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -80,28 +79,24 @@ class _Run:
         self.total = total
         self.finished: list[Cell] = []
         self.failed: list[tuple[Cell, str]] = []
-
-    def prepare(self, pool: ProcessPoolExecutor, sources: Iterable[Source]) -> None:
-        """Build the rows of every data set once, before cells would wait for each other."""
-        waiting = {pool.submit(_prepare, self.bench, source): source for source in sources}
-        while waiting:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                source = waiting.pop(future)
-                error = future.exception()
-                state = f"failed: {error}" if error else "ready"
-                self.say(f"  {source.name}: {state}")
+        self.ready: set[Source] = set()
+        """Data sets of which a cell is done: their rows are there."""
 
     def measure(self, pool: ProcessPoolExecutor, cells: Sequence[Cell], workers: int) -> None:
         """Keep every worker busy until no cell is left."""
         left, running = list(cells), dict[Future[tuple[Artefact, float]], Cell]()
         while left or running:
-            while left and len(running) < workers:
-                cell = left.pop(0)
+            while len(running) < workers and (cell := self._next(left, running.values())):
+                left.remove(cell)
                 running[pool.submit(_measure, self.bench, cell)] = cell
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 self._close(running.pop(future), future, [*left, *running.values()], workers)
+
+    def _next(self, left: Sequence[Cell], running: Iterable[Cell]) -> Cell | None:
+        """The next cell that need not wait for the rows of its data set to be built."""
+        building = {cell.source for cell in running} - self.ready
+        return next((cell for cell in left if cell.source not in building), None)
 
     def _close(
         self,
@@ -110,6 +105,7 @@ class _Run:
         left: Sequence[Cell],
         workers: int,
     ) -> None:
+        self.ready.add(cell.source)
         error = future.exception()
         if error is not None:
             self.failed.append((cell, f"{type(error).__name__}: {error}"))
@@ -142,10 +138,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def _become_worker() -> None:
     """Leave the terminal's interrupt to the runner."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _prepare(bench: Bench, source: Source) -> None:
-    bench.pipeline(source).base_samples()
 
 
 def _measure(bench: Bench, cell: Cell) -> tuple[Artefact, float]:
