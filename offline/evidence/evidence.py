@@ -70,10 +70,12 @@ def found(bench: Bench, cells: Iterable[Cell], results: Path, quick: bool = Fals
 
 
 def tell(findings: Findings, documents: Documents) -> None:
-    """Put the tables into the documents.
+    """Put the tables into the documents; away from a checkout there are none to tell.
 
     Raises:
         QuickFindings: when the run was for a look alone.
     """
-    update(documents.evidence, "evidence", evidence_tables(findings))
-    update(documents.readme, "evidence", short(findings))
+    if documents.evidence.is_file():
+        update(documents.evidence, "evidence", evidence_tables(findings))
+    if documents.readme.is_file():
+        update(documents.readme, "evidence", short(findings))
