@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
@@ -12,9 +13,9 @@ from model.assembly import unknown_user
 from model.bundle import Bundle
 from model.encoder import TEXTS, EncoderBlock, TextEncoder
 from model.phrases import READING, read_phrases
-from model.profile_text import TEMPLATE_VERSION, attribute_phrases
+from model.profile_text import TEMPLATE_VERSION, attribute_phrases, spell
 from model.records import UserRecord
-from model.spec import FeatureSpec
+from model.spec import OOV, DiscreteField, FeatureSpec
 from model.wordllama_encoder import WordLlamaEncoder
 from service.errors import InvalidRequest
 
@@ -26,11 +27,12 @@ REMEMBERED = 4096
 Json = str | int | float | bool | None
 """A value of ``user_attributes``, as the caller sent it."""
 Facts = Mapping[str, str | float | None]
-Check = Callable[[str | float, str], str | float]
+Check = Callable[[str | float, str], str | float | None]
 _Values = tuple[float | None, ...]
 _Key = tuple[tuple[str, ...], tuple[int, ...], _Values]
 
-_LARGEST = float(np.finfo(np.float32).max)
+_BOUND = 1e18
+"""Continuous attributes of a data set are below it, so that no model was trained on others."""
 _LARGEST_INTEGER = 10**64
 
 
@@ -170,7 +172,7 @@ class Newcomers:
 
 def _checks(spec: FeatureSpec) -> Mapping[str, Check]:
     """How a value is checked, by attribute, in the order of the profile."""
-    discrete: dict[str, Check] = {field.name: _as_text for field in spec.attributes}
+    discrete: dict[str, Check] = {f.name: partial(_as_text, f) for f in spec.attributes}
     return discrete | {field.name: _as_number for field in spec.continuous}
 
 
@@ -189,19 +191,25 @@ def _absence(block: EncoderBlock, encoder: TextEncoder | None) -> str | None:
     return None
 
 
-def _as_text(value: str | float, place: str) -> str:
-    """A value of a discrete attribute; whole numbers are spelt as ids are."""
+def _as_text(field: DiscreteField, value: str | float, place: str) -> str | None:
+    """A value of a discrete attribute; whole numbers are spelt as ids are.
+
+    Text that is neither in words nor known from training tells nothing: None, as an empty cell.
+    """
     if _is_whole(value) and abs(value) < _LARGEST_INTEGER:
         return str(value)
     if not isinstance(value, str):
         raise InvalidRequest(f"{place}: {_shown(value)}, expected text, a whole number or null")
-    return value
+    return value if spell(value) or field.code(value) != OOV else None
 
 
 def _as_number(value: str | float, place: str) -> float:
-    """A value of a continuous attribute, within what the graphs can take."""
-    if isinstance(value, str | bool) or not -_LARGEST <= value <= _LARGEST:
-        raise InvalidRequest(f"{place}: {_shown(value)}, expected a number of float32 or null")
+    """A value of a continuous attribute, within what a data set can hold."""
+    if isinstance(value, str | bool) or not -_BOUND < value < _BOUND:
+        raise InvalidRequest(
+            f"{place}: {_shown(value)}, expected a number between -{_BOUND:g} and {_BOUND:g}, or"
+            " null"
+        )
     return float(value)
 
 

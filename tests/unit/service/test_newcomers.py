@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from model.bundle import Bundle, open_bundle
 from model.phrases import READING, read_phrases
 from model.profile_text import UserFacts, render
+from offline.rules import CONTINUOUS_BOUND
 from service import newcomers
 from service.errors import InvalidRequest
 from service.newcomers import Json, Newcomer, Newcomers, TextEncoders
@@ -28,7 +29,7 @@ values: dict[str, st.SearchStrategy[Json]] = {
     "city": st.one_of(st.none(), st.sampled_from(["a", "b"]), st.text(max_size=200)),
     "income": st.one_of(
         st.none(),
-        st.floats(-3.0e38, 3.0e38, allow_nan=False),
+        st.floats(-2.0e18, 2.0e18, allow_nan=False),
         st.integers(-(2**70), 2**70),
     ),
 }
@@ -61,6 +62,11 @@ def _met(desk: Newcomers, attributes: dict[str, Json]) -> Newcomer:
     return stand_in()
 
 
+def _tells(value: Json) -> bool:
+    """Whether it is a number, or text with a letter or a digit."""
+    return any(map(str.isalnum, value)) if isinstance(value, str) else value is not None
+
+
 def test_newcomer_has_attributes_and_group_and_nothing_else(desk: Newcomers) -> None:
     """The model reads what was told, and neither a history nor an identity that nobody gave."""
     record, confidence = _met(desk, {"age": "30", "city": "nowhere", "income": 12})
@@ -91,7 +97,7 @@ def test_any_told_value_gives_a_fitting_record_or_a_reason(
     except InvalidRequest:
         return
     if stand_in is None:
-        assert all(value is None for value in attributes.values())
+        assert not any(map(_tells, attributes.values()))
         return
     record, confidence = stand_in()
     sizes = [field.size for field in SPEC.attributes]
@@ -100,7 +106,7 @@ def test_any_told_value_gives_a_fitting_record_or_a_reason(
     assert 0 <= confidence <= 1
 
 
-@given(told.filter(lambda attributes: any(v is not None for v in attributes.values())))
+@given(told.filter(lambda attributes: any(map(_tells, attributes.values()))))
 def test_group_is_that_of_the_text_and_of_nobody_before(
     bundle: Bundle, encoders: TextEncoders, desk: Newcomers, attributes: dict[str, Json]
 ) -> None:
@@ -122,7 +128,8 @@ REFUSED: list[tuple[str, dict[str, Json], str]] = [
     ("endless integer", {"age": 10**70}, r"user_attributes\.age: an integer of more than 64"),
     ("text for number", {"income": "12"}, r"user_attributes\.income: '12', expected a number"),
     ("true for number", {"income": True}, r"user_attributes\.income: True, expected a number"),
-    ("beyond float32", {"income": 1e39}, r"user_attributes\.income: 1e\+39, expected a number"),
+    ("beyond data sets", {"income": 1e18}, r"income: 1e\+18, expected a number between -1e\+18"),
+    ("float32, but endless", {"income": -3e38}, r"user_attributes\.income: -3e\+38, expected"),
     ("beyond float64", {"income": 10**400}, r"user_attributes\.income: an integer of more"),
 ]
 
@@ -150,6 +157,26 @@ def test_nothing_told_leaves_the_user_unknown(desk: Newcomers) -> None:
     assert desk.stand_in(None, "") is None
     assert desk.stand_in({}, "") is None
     assert desk.stand_in({"age": None}, "") is None
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t", "?", "--", "/"])
+def test_text_that_tells_nothing_is_missing(desk: Newcomers, text: str) -> None:
+    """An empty field of a form is no fact: it neither groups a user nor changes a group."""
+    assert desk.stand_in({"age": text}, "") is None
+    assert _met(desk, {"age": text, "city": "a"}) is _met(desk, {"city": "a"})
+
+
+def test_a_sign_that_training_knows_is_a_value(bundle: Bundle, encoders: TextEncoders) -> None:
+    """Where a data set says "+" and means something, a newcomer may say it too."""
+    age, city = bundle.spec.attributes
+    signs = replace(bundle.spec, attributes=(replace(age, values=(*age.values, "+")), city))
+    record, _ = _met(Newcomers(replace(bundle, spec=signs), encoders), {"age": "+"})
+    assert record.attributes[0] == signs.attributes[0].code("+")
+
+
+def test_numbers_are_bounded_as_those_of_data_sets() -> None:
+    """What a table may not say, a request may not say either."""
+    assert newcomers._BOUND == CONTINUOUS_BOUND
 
 
 def test_repeated_newcomer_is_not_encoded_again(
