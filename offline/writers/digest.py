@@ -1,11 +1,13 @@
 """The digest: what a language model may know of one user, chosen and written down by code.
 
 Ids are not among the facts. Of attributes only the allowed ones are told; queries with an address
-in them are left out, and long numbers too, which may be somebody's. All text is free of quotes,
-brackets and line breaks, so that nobody's words can end the block they stand in.
+in them are left out, and long numbers too, which may be somebody's, however either is written. All
+text is free of quotes, brackets and line breaks, so that nobody's words can end the block they
+stand in.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -23,7 +25,15 @@ _LABELS = {
     "long": "bought long ago",
     "queries": "searched for",
 }
-_LONG_NUMBER = re.compile(r"\d{5,}")
+_LONG_NUMBER = re.compile(r"\+?\d(?:[\W_]*\d){4,}")
+"""Five digits and more, whatever but letters stands between them: cards and telephones are spelt
+in blocks."""
+_ADDRESS = re.compile(
+    r"@|://|\bwww\b"
+    r"|[^\W_][.\u3002][^\W\d_]{2}"  # words joined by a dot, also an ideographic one: example.com
+    r"|[(\[{<]\s*(?:at|dot)\s*[)\]}>]|(?:\b|_)at(?:\b|_).*(?:\b|_)dot(?:\b|_)",
+    re.IGNORECASE | re.DOTALL,
+)
 _KINDS_TOLD = 6
 _PLACES_TOLD = 3
 
@@ -94,9 +104,15 @@ def _told(facts: UserFacts, allowed: Collection[str] | None) -> UserFacts:
             for name, value in facts.attributes.items()
             if allowed is None or name in allowed
         },
-        queries=[_LONG_NUMBER.sub(" ", query) for query in facts.queries if _is_plain(query)],
+        queries=[
+            _LONG_NUMBER.sub(" ", query)
+            for query in map(_plainly_spelt, facts.queries)
+            if not _ADDRESS.search(query)
+        ],
     )
 
 
-def _is_plain(query: str) -> bool:
-    return "@" not in query and "://" not in query
+def _plainly_spelt(query: str) -> str:
+    """With ordinary letters, digits and signs for wide and styled ones, and nothing invisible."""
+    visible = (sign for sign in query if unicodedata.category(sign) != "Cf")
+    return unicodedata.normalize("NFKC", "".join(visible))

@@ -314,16 +314,18 @@ def test_users_with_equal_facts_share_a_request(site: Site, server: LlmServer) -
 def test_nothing_leaves_that_may_not(site: Site, server: LlmServer) -> None:
     """The bytes sent hold allowed facts of one user: no id, other attribute, address or number."""
     queries = ["milk", "mail jane.doe@example.com", "call 5551234567", "https://x.example/u/7"]
+    queries += ["jane\uff20example.com", "jane(at)example.com", "555-123-4567 www.x.com/u/7"]
+    queries += ["card 4111 1111 1111 1111"]
     facts = shopper("mine", queries, age="30-39", street="Elm Street 5")
     with site.open() as writer:
         writer.write([facts, shopper("other")], nowhere)
     sent = {call["facts"].split("\n")[0]: call for call in server.calls()}
     mine = sent["attributes: case mine, age 30-39"]
     body = json.loads(mine["body"])
-    assert mine["facts"].endswith("\nsearched for: milk, call")
+    assert mine["facts"].endswith("\nsearched for: milk, call, card")
     assert set(body) == {"model", "messages", "response_format", "temperature", "max_tokens"}
     everything = json.dumps(mine)
-    for secret in ("elm", "Elm", "jane", "example.com", "555", "case other"):
+    for secret in ("elm", "Elm", "jane", "example.com", "555", "111", "case other"):
         assert secret not in everything
     assert [name for name, value in mine["headers"].items() if "a-secret-key" in value] == [
         "authorization"
