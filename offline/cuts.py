@@ -206,7 +206,9 @@ def _written_by(settings: WriterSettings) -> dict[str, Any]:
 
 
 def _writer_code(settings: WriterSettings) -> tuple[str, ...]:
-    return () if settings.writer == TEMPLATE else ("offline.writers.chat",)
+    if settings.writer == TEMPLATE:
+        return ()
+    return ("offline.writers.chat", "offline.writers.digest")
 
 
 def _prior_sources(engine: Engine, tables: CanonicalTables) -> PriorSources:

@@ -100,7 +100,7 @@ def build_profiles(
         the row: the writer, or the template where a language model failed; null where nothing is
         known but attributes, or nothing at all), a row per user, sorted by user_id; a user without
         facts has empty sections. The schema's metadata names the writer with its model, revision,
-        prompt, schema and sampling, the template version and the cut.
+        prompt, schema, sampling and telling, the template version and the cut.
 
     Raises:
         WriterFailed: when the writer cannot go on.

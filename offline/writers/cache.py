@@ -1,7 +1,7 @@
 """The profile cache: every answer paid for, under the hash of all that it depends on."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class ProfileCache:
     """Answers of one writer, by the digest of facts they were given for.
 
     The folder's name is a hash of the writer's provenance: model, revision, prompt, schema and
-    sampling. So an answer is found again only by the same writer for the same facts.
+    sampling. So an answer is found again only by the same writer for the same facts. How facts are
+    told is not in it, since the digest is what was told.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class ProfileCache:
             provenance: of the writer.
             kind: what its answers are.
         """
-        identity = sha256(provenance.identity.encode()).hexdigest()[:16]
+        paid_for = replace(provenance, telling="")
+        identity = sha256(paid_for.identity.encode()).hexdigest()[:16]
         self.folder = root / f"{provenance.writer}-{identity}"
         self._provenance = provenance
         self._kind = kind

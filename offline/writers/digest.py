@@ -18,6 +18,10 @@ Digest = Callable[[UserFacts, Collection[str] | None], str]
 """From a user's facts and the attributes that may be told (None = all) to a text; empty when
 nothing is known but attributes, since there is nothing to synthesise then."""
 
+WINDOWS = "windows-1"
+SENTENCES = "sentences-1"
+"""Change whenever the same facts would be told in other words."""
+
 _LABELS = {
     "attributes": "attributes",
     "recent": "bought recently",

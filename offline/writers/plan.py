@@ -45,6 +45,8 @@ class ChatPlan(Generic[F]):
     """What is asked for."""
     schema: Mapping[str, Any] = field(default_factory=json_schema)
     """What an answer must look like."""
+    telling: str = ""
+    """Version of ``digest``; empty for groups, whose cards are no artefact."""
 
     @property
     def provenance(self) -> Provenance:
@@ -56,6 +58,7 @@ class ChatPlan(Generic[F]):
             prompt=self.prompt.version,
             schema=sha256(_text(self.schema).encode()).hexdigest()[:16],
             sampling=_text(self.sampling),
+            telling=self.telling,
         )
 
     def check_allowed(self, known: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from offline.writers.answer import MAX_CHARS, GroupAnswer, json_schema
 from offline.writers.cache import ProfileCache
 from offline.writers.chat import ChatWriter
 from offline.writers.correspondence import Correspondence
-from offline.writers.digest import tell_sentences, tell_windows
+from offline.writers.digest import SENTENCES, WINDOWS, tell_sentences, tell_windows
 from offline.writers.ledger import Ledger
 from offline.writers.local_server import MODEL, local_server, revision
 from offline.writers.plan import ChatPlan
@@ -149,6 +149,7 @@ def chat_plan(settings: WriterSettings) -> ChatPlan[UserFacts]:
             concurrency=1,
             policy=policy,
             schema=json_schema(_LOCAL_MAX_CHARS),
+            telling=SENTENCES,
         )
     return ChatPlan(
         writer="openai",
@@ -160,4 +161,5 @@ def chat_plan(settings: WriterSettings) -> ChatPlan[UserFacts]:
         allowed=settings.attributes,
         concurrency=settings.concurrency,
         policy=policy,
+        telling=WINDOWS,
     )

@@ -29,6 +29,8 @@ class Provenance:
     """Hash of the answer's JSON schema."""
     sampling: str = ""
     """Sampling parameters as JSON."""
+    telling: str = ""
+    """Version of how facts are told to the language model."""
 
     @property
     def identity(self) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from model.encoder import EncoderBlock
 from model.profile_text import SECTIONS
+from offline import artefacts
 from offline.__main__ import main
 from offline.artefacts import Store
 from offline.pipeline import Pipeline
@@ -75,6 +76,19 @@ def test_a_models_profiles_become_groups(
     again = pipeline(log, tmp_path, server, attributes=("age_band",)).training_cut()
     assert again.embeddings.digest == fitted.embeddings.digest
     assert len(server.calls()) == asked, "the answers outlive the artefacts"
+
+
+def test_facts_told_by_other_code_make_other_profiles(
+    log: Path, server: LlmServer, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Profiles are stale once the code that tells facts changes, and the block names its version."""
+    before = pipeline(log, root, server, attributes=("age_band",)).training_cut()
+    assert EncoderBlock.load(before.embeddings.folder).profile_writer.endswith("/windows-1")
+    source = artefacts._source
+    changed = {"offline.writers.digest": "# another phrase"}
+    monkeypatch.setattr(artefacts, "_source", lambda name: source(name) + changed.get(name, ""))
+    after = pipeline(log, root, server, attributes=("age_band",)).training_cut()
+    assert after.profiles.digest != before.profiles.digest
 
 
 def test_template_and_model_are_never_mixed(log: Path, server: LlmServer, root: Path) -> None:

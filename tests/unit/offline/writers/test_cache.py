@@ -56,7 +56,7 @@ def test_another_writer_finds_nothing(tmp_path: Path, change: dict[str, object])
 def test_what_does_not_change_the_text_changes_nothing(tmp_path: Path) -> None:
     """How hard an endpoint is asked, and what may be told, are not part of the writer."""
     kept(tmp_path, a=ANSWER)
-    same = replace(PLAN, concurrency=1, allowed=()).provenance
+    same = replace(PLAN, concurrency=1, allowed=(), telling="windows-0").provenance
     assert ProfileCache(tmp_path, same).get("a") == ANSWER
 
 

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.profile_text import CategoryCount, UserFacts
-from offline.writers.digest import Digest, tell_sentences, tell_windows
+from offline.writers.digest import SENTENCES, WINDOWS, Digest, tell_sentences, tell_windows
 
 BOTH = pytest.mark.parametrize("tell", [tell_windows, tell_sentences])
 NAMES = st.text(max_size=30)
@@ -108,6 +109,23 @@ def test_order_does_not_matter(tell: Digest, facts: UserFacts) -> None:
         facts.attributes, facts.recent[::-1], facts.medium[::-1], facts.long[::-1], facts.queries
     )
     assert tell(turned, None) == tell(facts, None)
+
+
+def test_words_are_what_their_version_says() -> None:
+    """Facts told in other words must come under a new version: these hashes never change."""
+    facts = UserFacts(
+        {"age": "30-39", "income": 3.5, "city": None},
+        [CategoryCount("FOOD", "MILK", 9), CategoryCount("FOOD", "", 1)],
+        [CategoryCount("GARDEN", "SEEDS", 2), CategoryCount("", "", 1)],
+        [CategoryCount("DRUG", "SOAP", 1)],
+        ["oat (milk)", "call 555-1234", "a@b", "\uff34ea"],
+    )
+    told = tell_windows(facts, ("age", "income")), tell_sentences(facts, ("age", "income"))
+    hashes = [sha256(text.encode()).hexdigest()[:16] for text in told]
+    assert dict(zip((WINDOWS, SENTENCES), hashes, strict=True)) == {
+        "windows-1": "0b0b3c690c7df517",
+        "sentences-1": "f3cfc4d03691a576",
+    }
 
 
 def test_windows_are_told_apart() -> None:
