@@ -166,7 +166,7 @@ def test_record_outweighs_what_the_request_tells(live: LiveService) -> None:
 
 def test_nothing_told_is_an_unknown_user(live: LiveService) -> None:
     """Without a known attribute there is nothing to group by."""
-    for attributes in ({}, {"age": None}, None):
+    for attributes in ({}, {"age": None}, {"age": "", "city": " ?"}, None):
         answer = live.score("nobody", [ITEMS[0]], user_attributes=attributes)
         assert answer["user"]["status"] == "unknown"
         assert answer["degraded"] == ["user_unknown"]
@@ -199,9 +199,13 @@ def test_no_attribute_fails_the_service(live: LiveService, attributes: dict[str,
     assert reply.status_code in (200, 422)
 
 
-def test_values_beyond_the_graphs_leave_an_unknown_user(live: LiveService) -> None:
-    """A number that no float holds any more costs the attributes, not the answer."""
-    answer = live.score("nobody", [ITEMS[0]], user_attributes={"income": 3.4e38})
+def test_numbers_that_no_data_set_holds_are_refused(live: LiveService) -> None:
+    """A number that no model was trained on is refused; large ones are scored."""
+    told = {"user_id": "nobody", "item_ids": [ITEMS[0]], "user_attributes": {"income": 3e38}}
+    reply = live.http.post("/score", json=told)
+    assert (reply.status_code, reply.json()["code"]) == (422, "invalid_request")
+    assert "income: 3e+38, expected a number between -1e+18" in reply.json()["detail"]
+    answer = live.score("nobody", [ITEMS[0]], user_attributes={"income": 9e17})
     assert np.isfinite(answer["scores"]).all()
 
 
