@@ -44,6 +44,7 @@ class Exchange:
         self._letters = 0
         self._dead_in_a_row = 0
         self._stop: WriterFailed | None = None
+        self._settled = asyncio.Event()
         self.dead: Counter[str] = Counter()
         """Dead letters by what came of their last attempt."""
 
@@ -93,6 +94,8 @@ class Exchange:
                 done(digest)
 
     async def _ask(self, digest: str) -> Answer | None:
+        # Before the deadline begins: to wait for others' tokens is no failure of this letter.
+        await self._reserve(self._plan.bound_tokens(digest))
         try:
             answer = await retried(lambda number: self._attempt(digest, number), self._plan.policy)
         except CallFailed as failure:
@@ -104,29 +107,44 @@ class Exchange:
     async def _attempt(self, digest: str, number: int) -> Answer:
         """One request, counted whatever comes of it; its answer is in the cache when it returns."""
         bound = self._plan.bound_tokens(digest)
+        if number > 1:
+            await self._reserve(bound)
         reply = await self._send(digest, number, bound)
         try:
             answer = reply.answer(self._plan.kind)
         except CallFailed as failure:
-            self._ledger.settle(bound, _stated(failure.outcome, number, reply, bound))
+            self._settle(bound, _stated(failure.outcome, number, reply, bound))
             raise
-        self._ledger.settle(bound, _stated("written", number, reply, bound))
+        self._settle(bound, _stated("written", number, reply, bound))
         self._cache.put(digest, answer)
         return answer
 
+    async def _reserve(self, bound: int) -> None:
+        """Wait for a place in the budget: requests under way mostly cost less than their bound."""
+        while not self._ledger.reserve(bound):
+            await self._settled.wait()
+            if self._stop is not None:
+                raise self._stop
+
+    def _settle(self, bound: int, attempt: Attempt) -> None:
+        try:
+            self._ledger.settle(bound, attempt)
+        finally:
+            self._settled.set()
+            self._settled = asyncio.Event()
+
     async def _send(self, digest: str, number: int, bound: int) -> Reply:
-        self._ledger.reserve(bound)
         try:
             return parse_reply(await self._client.post(PATH, self._plan.body(digest)))
         except CallFailed as failure:
             unstated = bound if failure.maybe_spent else 0
-            self._ledger.settle(bound, Attempt(failure.outcome, number, unstated_tokens=unstated))
+            self._settle(bound, Attempt(failure.outcome, number, unstated_tokens=unstated))
             raise
         except EndpointRefused:
-            self._ledger.settle(bound, Attempt("endpoint_refused", number))
+            self._settle(bound, Attempt("endpoint_refused", number))
             raise
         except BaseException:  # cancelled: it may have been paid for
-            self._ledger.settle(bound, Attempt("interrupted", number, unstated_tokens=bound))
+            self._settle(bound, Attempt("interrupted", number, unstated_tokens=bound))
             raise
 
     def _bury(self, failure: CallFailed) -> None:

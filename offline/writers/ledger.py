@@ -81,23 +81,31 @@ class Ledger:
         self.run = Totals()
         """Attempts since this ledger was opened."""
 
-    def reserve(self, bound_tokens: int) -> None:
+    def reserve(self, bound_tokens: int) -> bool:
         """Set the most that a request can cost aside, before it is sent.
 
         Args:
             bound_tokens: an upper bound.
 
+        Returns:
+            Whether it is set aside; False = it fits once requests under way have cost less than
+            is set aside for them.
+
         Raises:
-            BudgetSpent: when it does not fit beside what is spent and set aside.
+            BudgetSpent: when it does not fit beside what is spent.
         """
-        committed = self.run.tokens + self._reserved
-        if self._budget is not None and committed + bound_tokens > self._budget:
-            raise BudgetSpent(
-                f"{self.run.tokens} tokens are spent and {self._reserved} set aside of a budget of"
-                f" {self._budget}; the next request may cost {bound_tokens}: run it again with a"
-                " fresh budget, and it goes on where it stopped"
-            )
+        if self._budget is not None:
+            left = self._budget - self.run.tokens
+            if bound_tokens > left:
+                raise BudgetSpent(
+                    f"{self.run.tokens} tokens are spent of a budget of {self._budget}; the next"
+                    f" request may cost {bound_tokens}: run it again with a fresh budget, and it"
+                    " goes on where it stopped"
+                )
+            if bound_tokens > left - self._reserved:
+                return False
         self._reserved += bound_tokens
+        return True
 
     def settle(self, bound_tokens: int, attempt: Attempt) -> None:
         """Replace what was set aside by what the request cost.

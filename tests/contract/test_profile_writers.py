@@ -270,6 +270,19 @@ def test_a_budget_is_never_overrun(site: Site, server: LlmServer) -> None:
     assert totals.tokens == sum(sum(call["usage"].values()) for call in calls)
 
 
+@pytest.mark.parametrize(("step", "charged"), [("pause 0.02", 0), ("status 500", 1)])
+def test_a_budget_that_is_enough_is_enough(
+    site: Site, server: LlmServer, step: str, charged: int
+) -> None:
+    """What is only set aside is not spent: a request waits for those under way, however many."""
+    server.plan(**{f"u{number}": [step] for number in range(60)})
+    bound = PLAN.bound_tokens("attributes: case u00\nbought recently: mainly dairy (milk)")
+    enough = 60 * (bound // 4 + bound * charged) + bound
+    with site.open(budget_tokens=enough, concurrency=30) as writer:
+        profiles = writer.write(shoppers(60), nowhere)
+    assert {profile.writer for profile in profiles} == {"openai"}
+
+
 def test_unstated_usage_counts_in_full(site: Site, server: LlmServer) -> None:
     """An endpoint that hides what an answer cost is charged the most it can have cost."""
     server.plan(u0=["unstated"])

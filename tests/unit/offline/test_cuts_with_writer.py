@@ -81,7 +81,7 @@ def test_a_models_profiles_become_groups(
 def test_facts_told_by_other_code_make_other_profiles(
     log: Path, server: LlmServer, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Profiles are stale once the code that tells facts changes, and the block names its version."""
+    """Profiles are stale once the code that tells facts changes; the block names its version."""
     before = pipeline(log, root, server, attributes=("age_band",)).training_cut()
     assert EncoderBlock.load(before.embeddings.folder).profile_writer.endswith("/windows-1")
     source = artefacts._source
