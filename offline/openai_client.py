@@ -1,5 +1,7 @@
 """The OpenAI-compatible endpoint: one request in, the bytes of its answer or the reason out."""
 
+import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,9 +113,12 @@ class OpenAIClient:
             EndpointRefused: after 401, 403, 404 or a redirect.
         """
         try:
-            answer = await self._client.post(path, cast_to=httpx2.Response, body=dict(body))
-        except APITimeoutError as error:
-            raise CallFailed("timeout", str(error), retriable=True, maybe_spent=True) from error
+            # Of the whole request: the client's own timeout begins again with every byte.
+            async with asyncio.timeout(self._endpoint.timeout_s):
+                answer = await self._client.post(path, cast_to=httpx2.Response, body=dict(body))
+        except (TimeoutError, APITimeoutError) as error:
+            said = f"no answer within {self._endpoint.timeout_s} s"
+            raise CallFailed("timeout", said, retriable=True, maybe_spent=True) from error
         except APIConnectionError as error:
             raise _disconnected(error) from error
         except APIStatusError as error:
@@ -155,12 +160,16 @@ def _retry_after_s(headers: Mapping[str, str]) -> float:
     """Seconds of ``Retry-After``: a number, or a date; 0 when absent or neither."""
     text = headers.get("retry-after", "")
     try:
-        return max(0.0, float(text))
+        wait_s = float(text)
     except ValueError:
-        pass
+        wait_s = _seconds_until(text)
+    return max(0.0, wait_s) if math.isfinite(wait_s) else 0.0
+
+
+def _seconds_until(date: str) -> float:
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, OverflowError):
         return 0.0
 
 

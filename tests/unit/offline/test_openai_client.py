@@ -40,6 +40,7 @@ def ask(url: str, timeout_s: float = 5.0) -> bytes:
         ("disconnect", "disconnected", True, True),
         ("cut_body", "disconnected", True, True),
         ("slow", "timeout", True, True),
+        ("drip", "timeout", True, True),
     ],
 )
 def test_failures_are_told_apart(
@@ -70,6 +71,9 @@ def test_what_fails_for_everybody_is_another_error(server: LlmServer, status: in
         ("0.5", 0.5, 0.5),
         ("-3", 0.0, 0.0),
         ("soon", 0.0, 0.0),
+        ("inf", 0.0, 0.0),
+        ("nan", 0.0, 0.0),
+        ("Mon, 1 Jan 99999999999 00:00:00 GMT", 0.0, 0.0),
         ("Thu, 01 Jan 2099 00:00:00 GMT", 1e9, 1e10),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0, 0.0),
     ],
