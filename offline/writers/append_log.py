@@ -82,7 +82,11 @@ class AppendLog:
         shard = self._shard = self._shard or self._new_shard()
         line = b"%08x %s\n" % (zlib.crc32(payload), payload)
         offset = shard.size
-        shard.size += _write_whole(shard.descriptor, line)
+        try:
+            shard.size += _write_whole(shard.descriptor, line)
+        except OSError:
+            self.close()  # nothing may stand behind a torn line
+            raise
         return Entry(payload, shard.path, offset)
 
     @property

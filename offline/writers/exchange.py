@@ -43,7 +43,7 @@ class Exchange:
         self._ledger = ledger
         self._letters = 0
         self._dead_in_a_row = 0
-        self._stop: WriterFailed | None = None
+        self._stop: Exception | None = None
         self._settled = asyncio.Event()
         self.dead: Counter[str] = Counter()
         """Dead letters by what came of their last attempt."""
@@ -68,6 +68,7 @@ class Exchange:
         Raises:
             WriterFailed: when the budget is spent, the endpoint refuses everything, or more
                 letters are dead than may pass.
+            OSError: when an answer cannot be kept.
         """
         self._letters += kept + len(digests)
         answers: Answers = {}
@@ -87,9 +88,9 @@ class Exchange:
             try:
                 answers[digest] = await self._ask(digest)
             except EndpointRefused as error:
-                self._stop = WriterFailed(str(error))
-            except WriterFailed as error:
-                self._stop = error
+                self._stop = self._stop or WriterFailed(str(error))
+            except Exception as error:  # here, so that it does not cancel the requests under way
+                self._stop = self._stop or error
             else:
                 done(digest)
 

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,6 +23,18 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "extra": json.loads,
 }
 """How a variable's text becomes a value that is neither a string nor a number."""
+_RESERVED = {
+    "model",
+    "messages",
+    "response_format",
+    "temperature",
+    "seed",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "stream",
+}
+"""Members of a request on which the budget, the cache and the reading of answers rest."""
 
 
 class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,11 +119,22 @@ def _check_endpoint(settings: WriterSettings) -> None:
                 f"the writer openai needs {name}: set it in the TOML file or as"
                 f" {PREFIX}{name.upper()}"
             )
-    if not settings.base_url.startswith(("http://", "https://")):
-        raise ConfigError(f"base_url {settings.base_url!r}, expected http://… or https://…")
-    reserved = {"messages", "model", "response_format"} & settings.extra.keys()
+    if not _is_address(settings.base_url):
+        raise ConfigError(
+            f"base_url {settings.base_url!r}, expected http://… or https://… with a host, and a"
+            " port of 1 to 65535 if any"
+        )
+    reserved = _RESERVED & settings.extra.keys()
     if reserved:
         raise ConfigError(f"extra may not hold {sorted(reserved)}; the writer sets them itself")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """One contract for every profile writer, and what a language model's writer owes when all fails."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -268,6 +270,32 @@ def test_a_budget_is_never_overrun(site: Site, server: LlmServer) -> None:
     assert set(Counter(call["facts"] for call in calls).values()) == {1}
     totals: Totals = all_runs(folder)
     assert totals.tokens == sum(sum(call["usage"].values()) for call in calls)
+
+
+@pytest.mark.parametrize("kept", ["answers", "ledger"])
+def test_a_full_disk_is_one_error(
+    site: Site, server: LlmServer, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    """What cannot be kept ends the run as the error it is, and loses no answer under way beside."""
+    server.plan(**{f"u{number}": ["pause 0.1"] for number in range(1, 30)})
+    write = os.write
+    full = iter([kept])
+
+    def writing(descriptor: int, line: bytes) -> int:
+        shard = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if shard.name.startswith(kept) and next(full, None):
+            write(descriptor, line[:9])
+            raise OSError(ENOSPC, "No space left on device")
+        return write(descriptor, line)
+
+    with site.open() as writer:
+        monkeypatch.setattr(os, "write", writing)
+        with pytest.raises(OSError, match="No space left"):
+            writer.write(shoppers(30), nowhere)
+        asked = len(server.calls())
+    assert asked <= PLAN.concurrency
+    with site.open() as writer:
+        assert len(writer.correspondence.cache) == asked - 1
 
 
 @pytest.mark.parametrize(("step", "charged"), [("pause 0.02", 0), ("status 500", 1)])

@@ -40,6 +40,10 @@ def test_file_and_environment_meet(tmp_path: Path) -> None:
         ({"CHOIRREC_LLM_MODEL": ""}, "needs model: .* CHOIRREC_LLM_MODEL"),
         ({"CHOIRREC_LLM_REVISION": ""}, "needs revision"),
         ({"CHOIRREC_LLM_BASE_URL": "llm.example"}, "'llm.example', expected http"),
+        ({"CHOIRREC_LLM_BASE_URL": "http://127.0.0.1:99999/v1"}, "99999/v1', expected .* port"),
+        ({"CHOIRREC_LLM_BASE_URL": "http://llm:0/v1"}, "expected .* port"),
+        ({"CHOIRREC_LLM_BASE_URL": "http://[::1/v1"}, "expected http"),
+        ({"CHOIRREC_LLM_BASE_URL": "http:///v1"}, "with a host"),
         (
             {"CHOIRREC_LLM_CONCURRENCY": "0"},
             r"Expected `int` >= 1 - at `\$\.concurrency`, given .*'0'",
@@ -49,6 +53,12 @@ def test_file_and_environment_meet(tmp_path: Path) -> None:
         ({"CHOIRREC_LLM_MODLE": "x"}, "modle"),
         ({"CHOIRREC_LLM_EXTRA": "{not json"}, "CHOIRREC_LLM_EXTRA='{not json'"),
         ({"CHOIRREC_LLM_EXTRA": '{"messages": []}'}, r"may not hold \['messages'\]"),
+        ({"CHOIRREC_LLM_EXTRA": '{"max_tokens": "x"}'}, r"may not hold \['max_tokens'\]"),
+        (
+            {"CHOIRREC_LLM_EXTRA": '{"temperature": 1, "seed": 2, "n": 3, "stream": true}'},
+            r"\['n', 'seed', 'stream', 'temperature'\]",
+        ),
+        ({"CHOIRREC_LLM_EXTRA": '{"max_completion_tokens": 9}'}, "max_completion_tokens"),
         ({"CHOIRREC_LLM_WRITER": "local"}, "command line"),
     ],
 )
