@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+_OWNERS_ALONE = 0o600
+"""The lines are texts about users."""
 _LINE = re.compile(rb"([0-9a-f]{8}) (.*)\n")
 
 
@@ -106,7 +109,7 @@ class AppendLog:
         while True:
             path = self._folder / f"{self._name}-{number:06d}.log"
             try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+                descriptor = os.open(path, _NEW, _OWNERS_ALONE)
             except FileExistsError:  # another process took this number
                 number += 1
             else:

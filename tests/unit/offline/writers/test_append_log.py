@@ -1,5 +1,6 @@
 """The append-only log: whole lines or nothing, whatever was torn."""
 
+import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,6 +68,11 @@ def test_nobody_writes_behind_a_torn_line(tmp_path: Path) -> None:
     write(tmp_path, [b"three"])
     assert read(tmp_path) == ([b"one", b"three"], 1)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_lines_are_their_owners_alone(tmp_path: Path) -> None:
+    """Texts about users are nobody else's to read on a shared machine."""
+    assert stat.S_IMODE(write(tmp_path, [b"one"]).stat().st_mode) == 0o600
 
 
 def test_two_writers_at_once_do_not_mix(tmp_path: Path) -> None:
