@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from scipy import sparse
@@ -14,7 +15,7 @@ from model.encoder import EncoderBlock, TextEncoder
 from model.phrases import READING, PhraseLists
 from model.profile_text import TEMPLATE_VERSION
 from model.whole_file import whole_file
-from offline.embeddings import FILE_NAME
+from offline.embeddings import FILE_NAME, encoded_texts
 from offline.events import CanonicalTables
 from offline.fact_log import MISSING, SECTIONS, FactLog
 from offline.histories import epoch_s
@@ -64,17 +65,20 @@ def write_aligned(
     Raises:
         ValueError: when the block was fitted for another reading or encoder, or when nobody bought
             anything that could be learnt from.
+        Exception: whatever the encoder raises; phrases that are encoded stay in the folder, and
+            the same call goes on from there.
 
     Source: section 4.2.2 (1); docs/groups.md.
     """
-    log = FactLog.open(tables)
-    vectors = _encode(encoder, log.phrases)
-    cut_s = epoch_s(moment)
-    with products_on_one_thread():
-        block = block or fit_alignment(log, vectors, cut_s, encoder.identity)
+    if block:
         _check_reuse(block, encoder)
+    log = FactLog.open(tables)
+    cut_s = epoch_s(moment)
+    phrases = pa.array(log.phrases, pa.large_string())
+    with encoded_texts(phrases, encoder, folder) as vectors, products_on_one_thread():
+        block = block or fit_alignment(log, vectors, cut_s, encoder.identity)
         _write(folder / FILE_NAME, log.sections(cut_s), vectors, block)
-    block.save(folder)
+        block.save(folder)
     return block
 
 
@@ -206,13 +210,6 @@ def _view(
 
 def _moments_s(start_s: int, cut_s: int) -> list[int]:
     return [int(start_s + share * (cut_s - start_s)) for share in MOMENTS]
-
-
-def _encode(encoder: TextEncoder, phrases: Sequence[str]) -> NDArray[np.float32]:
-    """float32 ``[T, D]``; one zero row where there is no phrase."""
-    if not phrases:
-        return np.zeros((1, encoder.width), np.float32)
-    return encoder.encode(phrases)
 
 
 def _read(

@@ -1,5 +1,7 @@
 """Embeddings: section texts to user vectors, and the encoder block fitted at the training cut."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -48,15 +50,35 @@ def write_embeddings(
     if block:
         _check_reuse(block, profiles, encoder)
     texts, index = _distinct_texts(profiles)
+    with encoded_texts(texts, encoder, folder) as vectors:
+        block = block or fit_block(profiles, encoder, vectors, index)
+        _write_vectors(folder, block, vectors, index)
+        block.save(folder)
+    return block
+
+
+@contextmanager
+def encoded_texts(
+    texts: "pa.Array[Any]", encoder: TextEncoder, folder: Path
+) -> Iterator[NDArray[np.float32]]:
+    """The vectors of texts, kept in a folder until all that is made of them is there.
+
+    Args:
+        texts: strings, each distinct one once.
+        encoder: encodes those that an earlier block of the same texts left without a vector.
+        folder: an existing folder; when the block ends well, nothing of this stays in it.
+
+    Yields:
+        float32 ``[T, D]``, read from disk as it is needed; one zero row when there is no text.
+
+    Raises:
+        Exception: whatever the encoder raises.
+    """
     shape = (len(texts), encoder.width)
     with row_file(folder / _TEXTS, np.float32, shape, _identity(texts, encoder)) as encoded:
         _encode(texts, encoder, encoded)
-        vectors = _mapped(encoded, encoder.width)
-        block = block or fit_block(profiles, encoder, vectors, index)
-        _write_vectors(folder, block, vectors, index)
+        yield _mapped(encoded, encoder.width)
     (folder / _TEXTS).unlink()
-    block.save(folder)
-    return block
 
 
 def fit_block(
@@ -118,7 +140,6 @@ def _encode(texts: "pa.Array[Any]", encoder: TextEncoder, encoded: RowFile[np.fl
 
 
 def _mapped(encoded: RowFile[np.float32], width: int) -> NDArray[np.float32]:
-    """float32 ``[T, D]``, read from disk as it is needed; one zero row when there is no text."""
     if encoded.rows == 0:
         return np.zeros((1, width), np.float32)
     vectors: NDArray[np.float32] = np.load(encoded.path, mmap_mode="r", allow_pickle=False)

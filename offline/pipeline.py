@@ -96,6 +96,7 @@ class Pipeline:
                 {"encoder": self.encoder.decides},
                 inputs=(self.events(),),
                 code=("offline.alignment", *self.encoder.code),
+                resumable=True,
             )
         if grouping.kind == "user_rows":
             trained = self.trained("din", grouping.seed)

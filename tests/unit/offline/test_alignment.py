@@ -121,6 +121,30 @@ def test_rare_purchases_join_more_than_frequent_ones(tmp_path: Path) -> None:
     assert not later_purchases(log, epoch_s(at(6)), epoch_s(CUT)).nnz
 
 
+def test_a_failure_costs_no_phrase(
+    encoder: WordLlamaEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Phrases have their vectors once, whatever fails behind them; nothing of it stays."""
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    whole, _ = aligned(encoder, tmp_path)
+    folder, shop = tmp_path / "again", planted_shop(tmp_path / "twin")
+    folder.mkdir()
+    with monkeypatch.context() as full:
+        full.setattr(EncoderBlock, "save", fail)
+        with pytest.raises(OSError, match="no space left"):
+            write_aligned(shop, CUT, encoder, folder)
+    mute = WordLlamaEncoder()
+    monkeypatch.setattr(mute, "encode", fail)
+    write_aligned(shop, CUT, mute, folder)
+    assert np.load(folder / FILE_NAME).tobytes() == whole.tobytes()
+    assert {path.name for path in folder.iterdir()} == {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+
+
 def test_projection_minimises_the_spectral_contrastive_loss() -> None:
     """No small change of the projection tells alike users better, so there is nothing to tune."""
     random = np.random.default_rng(4)

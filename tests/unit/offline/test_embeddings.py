@@ -1,5 +1,6 @@
 """Embeddings: each distinct text encoded once, centred at the training cut, rows as profiles."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -165,6 +166,25 @@ def test_a_failed_endpoint_costs_one_piece(tmp_path: Path, monkeypatch: pytest.M
     assert len([text for text in counting.asked if text]) == 5 - LATER
     files = sorted(path.name for path in (tmp_path / "failed").iterdir())
     assert files == ["embeddings.npy", "encoder.json", "section_means.npy"]
+
+
+@pytest.mark.parametrize("step", ["_write_vectors", "EncoderBlock.save"])
+def test_a_full_disk_costs_no_text(
+    step: str, encoder: TextEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever cannot be written after the texts, the next run does not pay for them again."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(f"offline.embeddings.{step}", fail)
+        with pytest.raises(OSError, match="No space left"):
+            embed(encoder, tmp_path)
+    counting = CountingEncoder(encoder)
+    embed(counting, tmp_path)
+    assert counting.asked == []
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_vectors_of_other_texts_are_not_used(encoder: TextEncoder, tmp_path: Path) -> None:
