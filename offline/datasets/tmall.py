@@ -7,6 +7,7 @@ from typing import Final
 
 import ibis
 
+from offline.datasets.files import EARLIEST, LATEST
 from offline.engine import Engine, EngineError, connect
 from offline.events import CanonicalTables, DatasetSchema, Split
 from offline.rules import Check, ConfigError, InvalidTables, Source, first_problems, numbered
@@ -95,6 +96,10 @@ def _checks(events: ibis.Table) -> Iterator[Check]:
     unknown = events.filter(kind.isnull() | ~kind.isin(TYPES))
     rule = f"must be one of {', '.join(map(str, TYPES))}"
     yield Check("events", "type", rule, unknown.select("row", value="type"))
+    day = events["date"]
+    outside = events.filter((day < ibis.date(EARLIEST.date())) | (day >= ibis.date(LATEST.date())))
+    rule = f"must be from {EARLIEST.year} to {LATEST.year - 1}"
+    yield Check("events", "date", rule, outside.select("row", value="date"))
 
 
 def _schema(split: Split) -> DatasetSchema:

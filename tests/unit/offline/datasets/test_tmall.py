@@ -170,6 +170,34 @@ def test_an_event_of_an_unknown_type_is_named(tmp_path: Path) -> None:
         build(save(tmp_path, [ROWS[0], (7, 100, 9, 3), *ROWS]), tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("day", "days_since_1970"),
+    [
+        ("infinity", 2_147_483_647),
+        ("-infinity", -2_147_483_647),
+        ("9999-12-31", 2_932_896),
+        ("20000-01-01", 6_585_322),
+        ("0044-03-15 (BC)", -735_160),
+        ("0001-01-01", -719_162),
+        ("1989-12-31", 7_304),
+        ("2100-01-01", 47_482),
+    ],
+)
+def test_a_day_of_another_age_is_named(
+    day: str, days_since_1970: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One broken date neither stretches the split nor ends in words that name no row."""
+    path = save(tmp_path, ROWS) / "events.parquet"
+    log = pq.read_table(path)
+    days = log["date"].cast(pa.int32()).to_pylist()
+    days[1] = days_since_1970
+    broken = pa.array(days, pa.int32()).cast(pa.date32())
+    pq.write_table(log.set_column(4, "date", broken), path)
+    assert main(["build", "--tmall", str(tmp_path), "--root", str(tmp_path / "var")]) == 2
+    rule = f"events.parquet: column date, row 2: is '{day}'; must be from 1990 to 2099"
+    assert rule in capsys.readouterr().err
+
+
 def test_a_folder_without_events_is_named(tmp_path: Path) -> None:
     """A wrong folder is told apart from a broken file."""
     with pytest.raises(ConfigError, match=r"events\.parquet is not there"):
