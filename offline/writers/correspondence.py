@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Self
 
+from offline.interruption import cancelling_on_signals
 from offline.openai_client import Endpoint, OpenAIClient
 from offline.writers.cache import ProfileCache
 from offline.writers.exchange import Answers, Exchange
@@ -88,4 +89,11 @@ class Correspondence:
             self._opened = runner, Exchange(self._plan, client, self.cache, self.ledger)
         runner, exchange = self._opened
         kept, self._kept = self._kept, 0
-        return runner.run(exchange.ask_all(missing, done, kept))
+        loop = runner.get_loop()
+        asking = loop.create_task(exchange.ask_all(missing, done, kept))
+        with cancelling_on_signals(lambda: loop.call_soon_threadsafe(asking.cancel)):
+            return runner.run(_awaited(asking))
+
+
+async def _awaited(asking: asyncio.Task[Answers]) -> Answers:
+    return await asking

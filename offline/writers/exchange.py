@@ -88,9 +88,9 @@ class Exchange:
             try:
                 answers[digest] = await self._ask(digest)
             except EndpointRefused as error:
-                self._stop = self._stop or WriterFailed(str(error))
+                self._stop = WriterFailed(str(error))
             except Exception as error:  # here, so that it does not cancel the requests under way
-                self._stop = self._stop or error
+                self._stop = error
             else:
                 done(digest)
 

@@ -1,7 +1,9 @@
 """One contract for every profile writer, and what a language model's writer owes when all fails."""
 
+import gc
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from model.profile_text import CategoryCount, UserFacts, render
+from offline.interruption import Interrupted, closing_on_signals
 from offline.writers.digest import tell_windows
 from offline.writers.ledger import BudgetSpent, Totals, all_runs
 from offline.writers.prompt import Prompt
@@ -216,6 +219,34 @@ def test_a_refusal_of_everything_stops_the_run(site: Site, server: LlmServer, st
     with site.open() as writer, pytest.raises(WriterFailed, match=f"{status} from .* key file"):
         writer.write(users, nowhere)
     assert len(server.calls()) <= PLAN.concurrency
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_run_as_a_signal(
+    site: Site, server: LlmServer, caplog: pytest.LogCaptureFixture, number: signal.Signals
+) -> None:
+    """Told to end, a run gives up what is under way, counts it, keeps the rest, and is quiet."""
+    server.plan(**{f"u{at}": ["pause 5"] for at in range(3, 20)})
+    done: list[int] = []
+
+    def advance(count: int) -> None:
+        done.append(count)
+        if sum(done) == 3:
+            signal.raise_signal(number)
+
+    with (
+        pytest.raises(KeyboardInterrupt) as interrupt,
+        closing_on_signals(),
+        site.open() as writer,
+    ):
+        writer.write(shoppers(20), advance)
+    assert isinstance(interrupt.value, Interrupted) == (number != signal.SIGINT)
+    outcomes = writer.correspondence.ledger.run.outcomes
+    assert outcomes == {"written": 3, "interrupted": PLAN.concurrency}
+    gc.collect()
+    assert not caplog.records
+    with site.open() as writer:
+        assert len(writer.correspondence.cache) == 3
 
 
 def test_too_many_dead_letters_stop_the_run(site: Site, server: LlmServer) -> None:
