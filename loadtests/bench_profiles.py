@@ -4,7 +4,8 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from loadtests.profile_texts import TEXTS, Told, tell
 from model.encoder import TextEncoder
 from model.spec import OOV, user_row
 from model.wordllama_encoder import WordLlamaEncoder
+from offline.alignment import write_aligned
 from offline.artefacts import Store
 from offline.datasets.simulated.constants import CONSTANTS
-from offline.embeddings import write_embeddings
+from offline.embeddings import FILE_NAME, write_embeddings
 from offline.encoders import open_minilm
 from offline.groupings import NO_GROUPS
 from offline.models import lookups_of
@@ -124,23 +126,19 @@ def vectors_of(told: Told, encoder: TextEncoder) -> dict[str, Vectors]:
     """
     vectors = {name: encoder.encode(texts) for name, texts in told.listings.items()}
     for name, table in told.profiles.items():
-        with tempfile.TemporaryDirectory() as folder:
-            write_embeddings(table, encoder, Path(folder))
-            vectors[name] = np.load(Path(folder) / "embeddings.npy", allow_pickle=False)
+        vectors[name] = _written(partial(write_embeddings, table, encoder))
     return vectors
 
 
-def user_id_vectors(pipeline: Pipeline, seed: int) -> Vectors:
-    """What groups are made from without profiles: float32 ``[N, D]``, a row per user of the world.
-
-    Args:
-        pipeline: of the world.
-        seed: of the DIN.
-    """
-    trained, samples = pipeline.trained("din", seed), pipeline.load_samples(NO_GROUPS)
+def _written(write: Callable[[Path], object]) -> Vectors:
+    """The vectors that a stage writes."""
     with tempfile.TemporaryDirectory() as folder:
-        write_user_rows(pipeline.tables(), trained.folder, samples, Path(folder))
-        vectors: Vectors = np.load(Path(folder) / "embeddings.npy", allow_pickle=False)
+        write(Path(folder))
+        return _load(Path(folder))
+
+
+def _load(folder: Path) -> Vectors:
+    vectors: Vectors = np.load(folder / FILE_NAME, allow_pickle=False)
     return vectors
 
 
@@ -167,9 +165,8 @@ class World:
         ids = self.shoppers.ids_of(users)
         told = tell(self.shoppers.tables, ids, cache)
         vectors = {name: vectors_of(told, encoder) for name, encoder in self.encoders.items()}
-        vectors[DEFAULT_ENCODER]["template_in_world"] = self._as_built()[users]
-        by_id = user_id_vectors(self.pipeline, self.seed)
-        vectors[NO_ENCODER] = {"user_ids": by_id[users]}
+        vectors[DEFAULT_ENCODER] |= {name: found[users] for name, found in self._of_all.items()}
+        vectors[NO_ENCODER] = {"user_ids": self._user_ids[users]}
         truth = self.shoppers.archetype[users]
         figures = {
             encoder: {name: agreement(found, truth, self.seed) for name, found in texts.items()}
@@ -190,10 +187,22 @@ class World:
         own = [user_row(user_id, samples.spec.user_rows) for user_id in user_ids]
         return float((lookups_of(samples).user_id_row[own] != OOV).mean())
 
-    def _as_built(self) -> Vectors:
-        folder = self.pipeline.training_cut().embeddings.folder
-        vectors: Vectors = np.load(folder / "embeddings.npy", allow_pickle=False)
-        return vectors
+    @cached_property
+    def _of_all(self) -> dict[str, Vectors]:
+        """Vectors that depend on all users of the world, float32 ``[N, D]`` of them all."""
+        tables, encoder = self.shoppers.tables, self.encoders[DEFAULT_ENCODER]
+        start = tables.schema.split.train_start
+        return {
+            "template_in_world": _load(self.pipeline.training_cut().embeddings.folder),
+            "aligned": _written(partial(write_aligned, tables, start, encoder)),
+        }
+
+    @cached_property
+    def _user_ids(self) -> Vectors:
+        """The id rows that are grouped where there are no profiles, float32 ``[N, D]``."""
+        trained = self.pipeline.trained("din", self.seed).folder
+        samples = self.pipeline.load_samples(NO_GROUPS)
+        return _written(partial(write_user_rows, self.shoppers.tables, trained, samples))
 
 
 def measured() -> dict[str, Any]:

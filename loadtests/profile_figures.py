@@ -14,6 +14,8 @@ PAIRS = (
     ("template", "raw_sections"),
     ("template", "attributes"),
     ("template", "user_ids"),
+    ("aligned", "template_in_world"),
+    ("aligned", "raw_list"),
     ("local_llm", "template"),
     ("local_llm", "digest"),
     ("local_llm", "raw_log"),

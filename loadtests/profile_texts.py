@@ -38,6 +38,8 @@ TEXTS = {
     "local_llm_alone": "what the model makes of the digest, without the section of attributes",
     "template_in_world": "the template's vectors as the pipeline made them: centred over all users"
     " of the world",
+    "aligned": "no text of a user: facts read phrase by phrase, purchases with the side fields of"
+    " their items too, and projected by what users of the world bought later in the year",
     "user_ids": "no text: the user-id table of a DIN trained on the world's training rows",
 }
 """What stands behind each name in the figures."""
