@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with closing_on_signals():
             chosen.run(chosen)
     except KeyboardInterrupt as interrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(f"interrupted; the same command {chosen.again}", file=sys.stderr)
         return 128 + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
     except (DatasetError, NotGroups) as error:
         print(f"choirrec-offline: {error}", file=sys.stderr)
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="choirrec-offline", description="From a raw log to a bundle and a generation."
     )
+    parser.set_defaults(again="goes on where it stopped")
     commands = parser.add_subparsers(required=True, metavar="command")
     _demo_parser(commands.add_parser("demo", help="the whole way on the household panel"))
     _build_parser(commands.add_parser("build", help="a bundle, and records when Redis is named"))
@@ -204,7 +205,7 @@ def _simulate_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--users", type=_count, required=True, help="how many")
     parser.add_argument("--out", type=Path, required=True, help="an empty folder or a new one")
     parser.add_argument("--null", action="store_true", help="archetypes without effect (SIM-null)")
-    parser.set_defaults(run=_simulate)
+    parser.set_defaults(run=_simulate, again="starts again from nothing")
 
 
 def _groups_parser(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,9 @@
 """The simulator: a shop in which it is known who the users are and why they buy."""
 
+import fcntl
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -9,14 +11,17 @@ from offline.datasets.simulated.blocks import make_block
 from offline.datasets.simulated.collection import Collection
 from offline.datasets.simulated.constants import CONSTANTS
 from offline.datasets.simulated.spill import MOST_USERS
-from offline.datasets.simulated.tables import write_tables
+from offline.datasets.simulated.tables import TRUTH, write_tables
 from offline.datasets.simulated.world import World, make_world, n_items
-from offline.events import CanonicalTables
+from offline.events import SCHEMA_FILE, TABLES, CanonicalTables
 from offline.progress import track
 from offline.rules import ConfigError
 
 FEWEST_USERS: Final = 100
 SCRATCH: Final = "scratch"
+UNFINISHED: Final = "unfinished"
+"""A file in a folder whose data set is being made, or was when its process was killed."""
+WRITTEN: Final = {UNFINISHED, SCRATCH, TRUTH, SCHEMA_FILE, *(f"{name}.parquet" for name in TABLES)}
 
 
 def build(out: Path, world: int, users: int, null: bool = False) -> CanonicalTables:
@@ -35,7 +40,8 @@ def build(out: Path, world: int, users: int, null: bool = False) -> CanonicalTab
         The tables; equal arguments give equal bytes.
 
     Raises:
-        ConfigError: when an argument is out of bounds or the folder is not empty.
+        ConfigError: when an argument is out of bounds, or the folder is not empty or in use. What a
+            killed process left there does not count: it is removed.
 
     Source: docs/simulator.md.
     """
@@ -60,26 +66,52 @@ def build_blocks(out: Path, world: World, users: int, blocks: Iterable[int]) -> 
         The tables; their bytes do not show the order.
 
     Raises:
-        ConfigError: when the folder is not empty.
+        ConfigError: when the folder is not empty or in use.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty: name an empty folder or a new one")
-    try:
+    with _alone(out):
         collection = Collection(out / SCRATCH, world, users)
         for block in track(blocks, "simulated blocks"):
             collection.add(make_block(world, block, users))
         write_tables(out, world, collection)
         shutil.rmtree(out / SCRATCH)
-    except BaseException:
-        _empty(out)
-        raise
     return CanonicalTables.open(out)
 
 
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """An empty folder for this process alone; what a killed one left there goes.
+
+    The lock goes with the process that holds it; its file tells an unfinished data set from others.
+    """
+    lock = out / UNFINISHED
+    if any(out.iterdir()) and not (lock.is_file() and all(map(_is_ours, out.iterdir()))):
+        raise ConfigError(f"{out} is not empty: name an empty folder or a new one")
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{out}: another process simulates there: wait for it, or name another folder"
+            ) from error
+        _empty(out)
+        try:
+            yield
+        except BaseException:
+            _empty(out)
+            raise
+        finally:
+            lock.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name.removesuffix(".partial") in WRITTEN
+
+
 def _empty(folder: Path) -> None:
+    """Remove all but the mark of what is unfinished."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        else:
+        elif path.name != UNFINISHED:
             path.unlink()

@@ -1,5 +1,8 @@
 """The simulator: canonical tables that repeat to the byte, and a truth that no stage sees."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,6 +207,72 @@ def test_what_fails_half_way_leaves_nothing(world: World, tmp_path: Path) -> Non
     with pytest.raises(OSError, match="no space left"):
         build_blocks(tmp_path, world, USERS, blocks())
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from offline.datasets.simulated.world import make_world
+from offline.datasets.simulator import build_blocks
+
+def blocks():
+    yield 0
+    (Path(sys.argv[1]) / "users.parquet.partial").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+build_blocks(Path(sys.argv[1]), make_world(1, 3200, False), 4500, blocks())
+"""
+
+
+def test_what_is_killed_half_way_is_made_again(
+    world: World, tables: CanonicalTables, tmp_path: Path
+) -> None:
+    """After a kill the same call makes the data set, to equal bytes, and leaves nothing besides."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "scratch").is_dir()
+    build_blocks(tmp_path, world, USERS, BLOCKS)
+    assert content(tmp_path) == content(tables.folder)
+
+
+def test_what_others_put_beside_a_killed_one_stays(world: World, tmp_path: Path) -> None:
+    """Only files that the simulator wrote itself are taken for unfinished."""
+    for name in ("unfinished", "mine"):
+        (tmp_path / name).write_text(name)
+    with pytest.raises(ConfigError, match="is not empty"):
+        build_blocks(tmp_path, world, USERS, BLOCKS)
+    assert content(tmp_path) == {name: name.encode() for name in ("unfinished", "mine")}
+
+
+def test_two_processes_do_not_share_a_folder(world: World, tmp_path: Path) -> None:
+    """What another process is making is neither removed nor mixed with."""
+
+    def blocks() -> Iterator[int]:
+        yield 0
+        with pytest.raises(ConfigError, match="another process simulates there"):
+            build_blocks(tmp_path, world, USERS, BLOCKS)
+        yield from (1, 2)
+
+    assert len(build_blocks(tmp_path, world, USERS, blocks()).users()) == USERS
+
+
+def test_an_interrupted_simulation_says_that_it_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM leaves an empty folder, and the command does not promise to go on."""
+
+    def terminated(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    arguments = ["simulate", "--world", "1", "--users", "200", "--out", str(tmp_path / "shop")]
+    with monkeypatch.context() as patched:
+        patched.setattr("offline.datasets.simulator.make_block", terminated)
+        assert main(arguments) == 128 + signal.SIGTERM
+    said = capsys.readouterr().err
+    assert "interrupted; the same command starts again" in said
+    assert "where it stopped" not in said
+    assert list((tmp_path / "shop").iterdir()) == []
+    assert main(arguments) == 0
 
 
 def test_the_command_writes_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
