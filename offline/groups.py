@@ -88,7 +88,7 @@ def _known(vectors: Vectors) -> NDArray[np.int64]:
     starts = range(0, vectors.shape[0], _ROWS_AT_ONCE)
     found = [
         start + np.flatnonzero(vectors[start : start + _ROWS_AT_ONCE].any(axis=1))
-        for start in track(starts, "profiles")
+        for start in track(starts, "known users")
     ]
     return np.concatenate([np.empty(0, np.int64), *found])
 

@@ -1,6 +1,7 @@
 """The correspondence with a language model: answers from the cache, and from an endpoint."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -12,6 +13,8 @@ from offline.writers.cache import ProfileCache
 from offline.writers.exchange import Answers, Exchange
 from offline.writers.ledger import Ledger
 from offline.writers.plan import ChatPlan
+
+LOGGER = logging.getLogger(__name__)
 
 
 class Correspondence:
@@ -43,6 +46,12 @@ class Correspondence:
         self._kept = 0
         self.cache = cache
         self.ledger = ledger
+        if cache.damaged:
+            LOGGER.warning(
+                "%d torn or altered lines of %s are left out, their answers asked for again",
+                cache.damaged,
+                cache.folder,
+            )
 
     @property
     def dead(self) -> Counter[str]:
@@ -52,7 +61,13 @@ class Correspondence:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if self.dead and failed is None:
+            LOGGER.warning(
+                "%d requests were given up, the template stands in for their answers: %s",
+                self.dead.total(),
+                dict(self.dead),
+            )
         self._stack.close()
         self.cache.close()
         self.ledger.close()

@@ -1,7 +1,6 @@
 """The token ledger: every attempt with what it cost, and a budget that is never overrun."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,15 +53,6 @@ class Totals:
         self.completion_tokens += attempt.completion_tokens
         self.unstated_tokens += attempt.unstated_tokens
         self.outcomes[attempt.outcome] += 1
-
-    def as_figures(self) -> Mapping[str, int | dict[str, int]]:
-        """Plain numbers for a report."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "unstated_tokens": self.unstated_tokens,
-            "attempts": dict(sorted(self.outcomes.items())),
-        }
 
 
 class Ledger:
@@ -121,18 +111,3 @@ class Ledger:
     def close(self) -> None:
         """Give the file back."""
         self._log.close()
-
-
-def all_runs(folder: Path) -> Totals:
-    """Sum the attempts of every run.
-
-    Args:
-        folder: of a writer's cache.
-
-    Returns:
-        Their totals.
-    """
-    totals = Totals()
-    for entry in AppendLog(folder, "ledger").entries():
-        totals.add(msgspec.json.decode(entry.payload, type=Attempt))
-    return totals

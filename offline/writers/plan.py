@@ -105,7 +105,8 @@ class ChatPlan(Generic[F]):
         return len(told.encode()) + _TEMPLATE_TOKENS + int(self.sampling["max_tokens"])
 
     def _response_format(self) -> dict[str, Any]:
-        schema = {"name": "profile", "strict": True, "schema": dict(self.schema)}
+        name = self.kind.__name__.removesuffix("Answer").lower()
+        schema = {"name": name, "strict": True, "schema": dict(self.schema)}
         return {"type": "json_schema", "json_schema": schema}
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.writers.ledger import all_runs
 from tests.fixtures.llm_server import LlmServer, running_llm_server
 from tests.fixtures.profile_program import USERS
-from tests.fixtures.writers import PLAN
+from tests.fixtures.writers import PLAN, all_runs
 
 KILLS = 20
 PAUSE_S = 0.01

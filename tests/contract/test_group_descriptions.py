@@ -127,7 +127,9 @@ def test_only_allowed_facts_of_groups_leave(
     (call,) = server.calls()
     assert call["facts"] == tell_card(shown, NAMES[:1])
     assert call["facts"].splitlines()[0] == f"about them: age band {shown.typical[0].value}"
-    asked = json.loads(call["body"])["response_format"]["json_schema"]["schema"]
+    form = json.loads(call["body"])["response_format"]["json_schema"]
+    asked = form["schema"]
+    assert form["name"] == "group"
     assert asked["required"] == ["name", "summary"]
     for kept_here in ("profile of number", "onerror='", "<img", str(shown.size)):
         assert kept_here not in call["facts"]

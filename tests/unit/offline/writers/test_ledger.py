@@ -1,5 +1,6 @@
 """The ledger: exact sums, and a budget that nothing can overrun."""
 
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.writers.ledger import Attempt, BudgetSpent, Ledger, all_runs
+from offline.writers.ledger import Attempt, BudgetSpent, Ledger, Totals
+from tests.fixtures.writers import all_runs
 
 REQUESTS = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 100), st.booleans()), max_size=30)
 
@@ -49,12 +51,8 @@ def test_sums_are_kept_over_runs(tmp_path: Path) -> None:
         ledger.settle(40, Attempt("timeout", 2, unstated_tokens=40))
         assert ledger.run.tokens == 100
         ledger.close()
-    assert all_runs(tmp_path).as_figures() == {
-        "prompt_tokens": 100,
-        "completion_tokens": 20,
-        "unstated_tokens": 80,
-        "attempts": {"timeout": 2, "written": 2},
-    }
+    outcomes = Counter(timeout=2, written=2)
+    assert all_runs(tmp_path) == Totals(100, 20, 80, outcomes)
 
 
 def test_the_message_says_what_to_do(tmp_path: Path) -> None:
