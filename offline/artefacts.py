@@ -30,7 +30,8 @@ LIBRARIES = (
     "torch",
     "wordllama",
 )
-"""Libraries whose version can change what a stage computes."""
+"""Libraries whose version can change what a stage computes; those of one encoder alone stand in
+its settings (``EncoderChoice.decides``)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class Store:
             The artefact, complete.
 
         Raises:
-            Exception: whatever ``build`` raises; unless resumable, nothing of it is left then.
+            Exception: whatever ``build`` raises; unless resumable, nothing of it is left then, and
+                no empty folder in any case.
         """
         modules = code or (f"offline.{stage}",)
         sources = [_wiring(build), *map(code_digest, modules)]
@@ -137,7 +139,7 @@ class Store:
         try:
             build(site)
         except BaseException:
-            if not resumable:
+            if not resumable or not any(path.is_file() for path in site.rglob("*")):
                 shutil.rmtree(site)
             raise
 

@@ -1,8 +1,8 @@
 """The text encoders that a build may choose from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +29,12 @@ _CODE = {
     "minilm": ("model.minilm_encoder", "offline.minilm_network"),
     "openai": ("offline.openai_encoder",),
 }
+
+_LIBRARIES: Mapping[EncoderName, tuple[str, ...]] = {
+    "wordllama": ("tokenizers",),
+    "minilm": ("tokenizers", "onnxruntime", "onnxruntime-gpu"),
+}
+"""Libraries whose version can change an encoder's vectors and nothing else."""
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Named = Annotated[str, msgspec.Meta(min_length=1)]
@@ -81,8 +87,10 @@ class EncoderChoice:
 
     @property
     def decides(self) -> str:
-        """What the vectors depend on besides code and installed packages."""
-        return self.embedding.described.identity if self.embedding else self.name
+        """What the vectors depend on besides code and the libraries that count for every stage."""
+        if self.embedding:
+            return self.embedding.described.identity
+        return ", ".join([self.name, *_installed(_LIBRARIES[self.name])])
 
     @property
     def code(self) -> tuple[str, ...]:
@@ -150,6 +158,12 @@ def read_settings(environment: Mapping[str, str]) -> EmbeddingSettings:
             f"settings of the encoder openai ({PREFIX}*): {error}; see docs/encoders.md"
         ) from error
     return settings
+
+
+def _installed(libraries: Sequence[str]) -> list[str]:
+    """Name and version of those that are installed."""
+    found = [one for name in libraries for one in distributions(name=name)]
+    return list(dict.fromkeys(f"{one.name} {one.version}" for one in found))
 
 
 def _endpoint(settings: EmbeddingSettings) -> Endpoint:

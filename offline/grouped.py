@@ -36,7 +36,8 @@ class GroupedUsers:
         """Read a groups artefact.
 
         Raises:
-            NotGroups: when a file is missing, damaged, or of other users than the rest.
+            NotGroups: when a file is missing, damaged, or of other users than the rest, or when a
+                code is none of the codebooks.
         """
         try:
             read = cls(
@@ -51,11 +52,18 @@ class GroupedUsers:
                 f"{folder} holds no groups ({error}); name a folder of the groups stage, such as"
                 " var/artefacts/groups/<digest>"
             ) from error
+        codes_per_level = read.codebooks.codes_per_level
         shape = (len(read.keys), read.codebooks.levels)
         if read.codes.shape != shape or read.norms.shape != shape:
             raise NotGroups(
                 f"{folder}: codes {read.codes.shape}, residual norms {read.norms.shape}, expected"
                 f" {shape}; the files come from different runs, build the groups again"
+            )
+        if read.codes.size and not 0 <= read.codes.min() <= read.codes.max() <= codes_per_level:
+            raise NotGroups(
+                f"{folder}: {CODES} holds codes from {read.codes.min()} to {read.codes.max()},"
+                f" expected 0 to {codes_per_level} ({codes_per_level} = no group); build the groups"
+                " again"
             )
         return read
 

@@ -162,6 +162,18 @@ def test_a_failed_build_leaves_nothing(bench: Bench) -> None:
     assert not [p for p in bench.root.rglob("*") if p.is_file()]
 
 
+def test_a_resumable_build_that_left_nothing_leaves_no_folder(bench: Bench) -> None:
+    """A setting that cannot be is refused without a trace, however often it is tried."""
+
+    def fail(out: Path) -> None:
+        (out / "checkpoints").mkdir()
+        raise ValueError("400 codes for 300 users")
+
+    with pytest.raises(ValueError, match="400 codes"):
+        Store(bench.root, bench.words.append).make("first", fail, {}, code=CODE, resumable=True)
+    assert list((bench.root / "first").iterdir()) == []
+
+
 def interrupted(then: Callable[[Path], None]) -> Callable[[Path], None]:
     """A build that leaves a checkpoint and dies, and goes on the second time."""
 

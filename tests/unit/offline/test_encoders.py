@@ -1,12 +1,13 @@
 """Choosing a text encoder: by name, with settings that are checked at the door."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from model.wordllama_encoder import WordLlamaEncoder
 from offline.artefacts import Store
-from offline.encoders import PREFIX, choose_encoder, read_settings
+from offline.encoders import PREFIX, EncoderChoice, choose_encoder, read_settings
 from offline.openai_encoder import INSTRUCTION, OpenAIEncoder
 from offline.rules import ConfigError
 
@@ -77,3 +78,13 @@ def test_artefacts_are_told_apart_by_what_decides_the_vectors() -> None:
     assert len(decided | {chosen.decides, choose_encoder("minilm", {}).decides}) == 7
     paced = GIVEN | {f"{PREFIX}TEXTS": "5", f"{PREFIX}REQUESTS": "1"}
     assert choose_encoder("openai", paced).decides == chosen.decides
+
+
+def test_versions_of_an_encoders_libraries_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors of another runtime or tokenizer are other vectors, and no one else's artefacts."""
+    assert "onnxruntime" in EncoderChoice("minilm").decides
+    assert "onnxruntime" not in EncoderChoice("wordllama").decides
+    later = [SimpleNamespace(name="tokenizers", version="99")]
+    monkeypatch.setattr("offline.encoders.distributions", lambda name: later)
+    assert EncoderChoice("minilm").decides == "minilm, tokenizers 99"
+    assert EncoderChoice("wordllama").decides == "wordllama, tokenizers 99"

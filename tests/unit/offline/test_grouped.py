@@ -45,3 +45,13 @@ def test_files_of_different_runs_are_refused(folder: Path) -> None:
     np.save(folder / USERS, np.arange(299, dtype=np.uint64))
     with pytest.raises(NotGroups, match="come from different runs"):
         GroupedUsers.load(folder)
+
+
+@pytest.mark.parametrize("code", [-1, 5, 99])
+def test_codes_that_no_codebook_has_are_refused(folder: Path, code: int) -> None:
+    """A damaged file of codes does not become a group of its own in a comparison."""
+    codes = np.load(folder / "codes.npy")
+    codes[7, 1] = code
+    np.save(folder / "codes.npy", codes)
+    with pytest.raises(NotGroups, match=r"codes from .* expected 0 to 4 \(4 = no group\)"):
+        GroupedUsers.load(folder)
