@@ -147,7 +147,10 @@ def _diagnostics(
     energy: NDArray[np.float64], counts: NDArray[np.int64]
 ) -> tuple[LevelDiagnostics, ...]:
     if not counts.any():
-        raise ValueError("no user has a profile, so nobody has a group; expected at least one")
+        raise ValueError(
+            "no user has a vector, so nobody has a group; expected one user at least of whom"
+            " something is known and whose profile differs from the others'"
+        )
     shares = counts / counts.sum(axis=1, keepdims=True)
     return tuple(
         _level(level + 1, energy[level + 1] / energy[0], shares[level])

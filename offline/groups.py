@@ -61,7 +61,7 @@ def fit_groups(
         The codebooks.
 
     Raises:
-        ValueError: when fewer users than codes have anything known.
+        ValueError: when fewer users than codes have a vector that is not zero.
 
     Source: eq. 2-3.
     """
@@ -69,8 +69,9 @@ def fit_groups(
     codes = codes_per_level(len(known), levels) if codes is None else codes
     if len(known) < codes:
         raise ValueError(
-            f"{len(known)} of {vectors.shape[0]} users have a profile, expected at least {codes},"
-            " the codes per level: lower the number of codes or bring more users"
+            f"{len(known)} of {vectors.shape[0]} users have a vector, expected at least {codes},"
+            " the codes per level: lower the number of codes or bring more users; users have none"
+            " of whom nothing is known, or whose profiles do not differ from each other"
         )
     centroids = np.empty((0, codes, vectors.shape[1]), dtype=np.float32)
     for level in track(range(levels), "groups"):

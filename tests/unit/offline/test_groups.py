@@ -90,9 +90,15 @@ def test_too_few_users_are_refused(tmp_path: Path) -> None:
     """More codes than known users is an error that says how to mend it."""
     vectors = np.zeros((50, 4), dtype=np.float32)
     vectors[:3] = np.eye(3, 4)
-    with pytest.raises(ValueError, match="3 of 50 users have a profile, expected at least 4"):
+    with pytest.raises(ValueError, match="3 of 50 users have a vector, expected at least 4"):
         fit(tmp_path, vectors, codes=None)
     assert not list(tmp_path.iterdir())
+
+
+def test_profiles_that_are_all_equal_are_named_as_the_cause(tmp_path: Path) -> None:
+    """Whoever has profiles and no vectors is not told that there are no profiles."""
+    with pytest.raises(ValueError, match=r"0 of 9 users have a vector.* do not differ from each"):
+        fit(tmp_path, np.zeros((9, 4), np.float32), codes=4)
 
 
 def test_fewer_distinct_users_than_codes_still_fit(tmp_path: Path) -> None:
