@@ -22,6 +22,7 @@ from offline.encoders import ENCODERS, choose_encoder
 from offline.engine import EngineError
 from offline.evidence.cells import WORLD_USERS
 from offline.evidence.commands import add_paper, add_trial, add_workers, run_comparison
+from offline.evidence.plan import CONFIRMATION_WORLDS
 from offline.evidence.runner import CellsFailed
 from offline.export import ExportError
 from offline.group_map import compare, told
@@ -36,7 +37,7 @@ from offline.presets import PRESETS
 from offline.publish import PublishError, complete_generations, incomplete_generations, remove
 from offline.redis_client import RedisClient, RedisFailed
 from offline.release import cut_records, publish_records, release
-from offline.rules import DatasetError
+from offline.rules import ConfigError, DatasetError
 from offline.seeds import evaluate_seeds
 from offline.sources import canonical, complete_journey, own_files, simulated, tmall
 from offline.writers.settings import WRITERS, load_settings
@@ -243,8 +244,26 @@ def _dataset(chosen: argparse.Namespace) -> Dataset:
     if chosen.tables:
         return canonical(chosen.tables)
     if chosen.world:
+        _warn_of_world(chosen.world)
         return simulated(chosen.world, chosen.users)
     return own_files(chosen.mapping) if chosen.mapping else complete_journey(chosen.window)
+
+
+def _warn_of_world(world: int) -> None:
+    if world in CONFIRMATION_WORLDS:
+        print(
+            f"world {world} is set aside to confirm results, once (docs/simulator.md)",
+            file=sys.stderr,
+        )
+
+
+def _check_place(out: Path) -> None:
+    """Find out that a file cannot be written there before the work, not after it."""
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder; expected the name of a file")
+    above = next(folder for folder in out.parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ConfigError(f"--out {out}: {above} is no folder that can be written into")
 
 
 def _pipeline(chosen: argparse.Namespace) -> Pipeline:
@@ -286,6 +305,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     if chosen.config:
         run_comparison(chosen.config, chosen.root, chosen.out.parent, chosen.workers)
         return
+    _check_place(chosen.out)
     figures = evaluate_seeds(_pipeline(chosen), range(chosen.seeds))
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(chosen.out) as partial:
@@ -293,15 +313,21 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 
 
 def _simulate(chosen: argparse.Namespace) -> None:
+    _warn_of_world(chosen.world)
     tables = simulator.build(chosen.out, chosen.world, chosen.users, chosen.null)
     print(f"{tables.schema.name}: canonical tables in {chosen.out}, what is true in its truth/")
 
 
 def _group_report(chosen: argparse.Namespace) -> None:
+    _check_place(chosen.out)
     describer = chosen.card_writer and load_settings(chosen.card_writer, chosen.llm, os.environ)
-    content = inspect_groups(_pipeline(chosen), chosen.against, describer)
+    pipeline = _pipeline(chosen)
+    content = inspect_groups(pipeline, chosen.against, describer)
     write_report(content, chosen.out)
     print(f"the groups of {content.dataset}: {chosen.out}")
+    cuts = {"training": pipeline.training_cut(), "serving": pipeline.serving_cut()}
+    for name, cut in cuts.items():
+        print(f"their folder at the {name} cut, for diff and --against: {cut.groups.folder}")
 
 
 def _group_diff(chosen: argparse.Namespace) -> None:

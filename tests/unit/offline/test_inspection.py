@@ -57,6 +57,19 @@ def test_a_report_repeats_to_the_byte(root: Path) -> None:
     assert (root / "again.html").read_bytes() == (root / "groups.html").read_bytes()
 
 
+def test_the_report_says_which_folder_its_groups_lie_in(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders are named by digests: what ``diff`` and ``--against`` want is told by cut."""
+    assert report(root, "again.html") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "for diff" in line]
+    fitted, serving = groups(root)
+    assert told == [
+        f"their folder at the training cut, for diff and --against: {fitted}",
+        f"their folder at the serving cut, for diff and --against: {serving}",
+    ]
+
+
 def test_the_earlier_run_is_compared(root: Path) -> None:
     """With ``--against`` the page says how many users have moved since then."""
     earlier, _ = groups(root)

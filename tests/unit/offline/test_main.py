@@ -105,6 +105,37 @@ def test_an_unknown_window_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFix
     assert not files(tmp_path)
 
 
+@pytest.mark.parametrize("command", [["evaluate"], ["groups", "report"]])
+@pytest.mark.parametrize(
+    ("out", "reason"), [("", "is a folder; expected"), ("log/users.csv/x/y", "is no folder that")]
+)
+def test_a_place_that_cannot_be_written_is_found_first(
+    command: list[str], out: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits for every stage to learn that ``--out`` names a folder."""
+    mapping = write_log(tmp_path / "log")
+    where = ["--root", str(tmp_path / "var"), "--mapping", str(mapping), "--preset", "demo"]
+    assert main([*command, *where, "--out", str(tmp_path / out)]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.parametrize(("world", "warned"), [(1, False), (101, True), (105, True), (106, False)])
+def test_a_world_that_is_set_aside_is_told(
+    world: int,
+    warned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever looks at a world of the confirmation learns it in one line, and may go on."""
+    monkeypatch.setattr(offline.__main__, "evaluate_seeds", lambda *_: {})
+    out = ["--root", str(tmp_path), "--out", str(tmp_path / "eval.json")]
+    assert main(["evaluate", "--world", str(world), *out]) == 0
+    line = f"world {world} is set aside to confirm results, once (docs/simulator.md)\n"
+    assert capsys.readouterr().err == line * warned
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
