@@ -53,7 +53,7 @@ def gains(tables: StudyTables, segment: str, quick: bool) -> TextTable:
     measure = words.MEASURES[tables.measures[segment]]
     return TextTable(
         f"{tables.subject} over each method, {users}: relative gain of {measure}, 95 % intervals;"
-        " Holm over the rows that have a corrected interval",
+        f" Holm over the rows that have a corrected interval.{words.caution(tables)}",
         ("Over", "Gain", "95 %", "Holm 95 %", "Holm p", "Detectable", "Paper", "In words"),
         tuple(_gain_row(row, name, quick) for row in tables.methods if name in row.gains),
     )

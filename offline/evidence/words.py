@@ -69,6 +69,14 @@ def cells(row: MethodRow) -> str:
     return f"{row.finished} of {row.wanted}: unfinished"
 
 
+def caution(tables: StudyTables) -> str:
+    """What intervals cannot know of a study so small; nothing where it is large enough."""
+    cells_of_subject = max((row.wanted for row in tables.methods), default=0)
+    if cells_of_subject > len(tables.datasets):
+        return ""
+    return " One seed: the intervals know of users alone, and a seed moves a figure by more."
+
+
 def probability(p: float) -> str:
     """A p value for people."""
     if math.isnan(p):

@@ -7,7 +7,7 @@ import pytest
 
 from offline.evidence.evidence import Documents, tell
 from offline.evidence.findings import find
-from offline.evidence.markdown import QuickFindings
+from offline.evidence.markdown import QuickFindings, evidence
 from tests.fixtures.evidence_results import Made, results
 
 ROOT = Path(__file__).parents[4]
@@ -30,6 +30,13 @@ def test_the_documents_have_a_place_for_the_tables(documents: Documents) -> None
     assert "Nothing is claimed yet" not in first[1]
     tell(findings, documents)
     assert (documents.evidence.read_text(), documents.readme.read_text()) == first
+
+
+@pytest.mark.parametrize(("seeds", "warned"), [((0,), True), ((0, 1, 2), False)])
+def test_one_seed_is_told_as_such(seeds: tuple[int, ...], warned: bool) -> None:
+    """Whoever reads intervals of a single seed is told that they know of users alone."""
+    text = evidence(find(results(Made(users=30, seeds=seeds))))
+    assert ("One seed: the intervals know of users alone" in text) is warned
 
 
 def test_a_quick_run_is_told_in_no_document(documents: Documents) -> None:
