@@ -28,8 +28,6 @@ class Grouping:
     """None: the sizing rule of docs/groups.md."""
     permutation: int | None = None
     """Seed of a permutation of the codes among users of one activity level: the control."""
-    keep_priors: bool = False
-    """Whether permuted users read the priors of the unpermuted groups (a secondary control)."""
     seed: int = 0
     """Of the model whose rows ``user_rows`` groups."""
 
@@ -38,7 +36,7 @@ class Grouping:
         """For results: kind, codes and control."""
         codes = "" if self.codes_per_level is None else f"_k{self.codes_per_level}"
         control = "" if self.permutation is None else "_permuted"
-        return f"{self.kind}{codes}{control}{'_kept_priors' if self.keep_priors else ''}"
+        return f"{self.kind}{codes}{control}"
 
     @property
     def simulated_only(self) -> bool:

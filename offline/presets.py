@@ -43,7 +43,8 @@ PRESETS = {
     "demo": Preset(
         name="demo",
         network=NetworkConfig.demo(),
-        train=TrainConfig(epochs=3),
+        # One thread: at these sizes two wait for each other longer than they work.
+        train=TrainConfig(epochs=3, threads=1),
         history_len=50,
         group_len=50,
     ),

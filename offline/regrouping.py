@@ -69,10 +69,8 @@ def regroup(
         cuts.writer,
         cuts.encoder,
     )
-    plain = _unpermuted(sized, moment, grouping, vectors)
-    groups = _permuted(sized, moment, grouping, plain)
-    priors = sized.priors(moment, plain if grouping.keep_priors else groups)
-    return Grouped(epoch_s(moment), groups, priors)
+    groups = _permuted(sized, moment, grouping, _unpermuted(sized, moment, grouping, vectors))
+    return Grouped(epoch_s(moment), groups, sized.priors(moment, groups))
 
 
 def _unpermuted(

@@ -60,7 +60,6 @@ def test_the_shape_of_groups_is_known_with_and_without_codebooks(tmp_path: Path)
         (Grouping(), "profiles"),
         (Grouping("aligned", 8), "aligned_k8"),
         (Grouping(permutation=3), "profiles_permuted"),
-        (Grouping(permutation=3, keep_priors=True), "profiles_permuted_kept_priors"),
     ],
 )
 def test_results_name_a_grouping(grouping: Grouping, name: str) -> None:
