@@ -1,0 +1,1 @@
+"""The processes of one replica: workers spawned, heard, told and respawned; one admin port."""

@@ -1,0 +1,49 @@
+"""The fleet: the workers of one replica, as those who steer and watch them see it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from model.desired import Desired
+from service.lifecycle.states import WorkerState
+
+
+class Fleet(Protocol):
+    """The workers of one replica. Every method belongs to the event loop's thread."""
+
+    def bootstrap(self, version: int | None) -> None:
+        """Tell workers what to serve by its prior snapshot until a desired state is pushed.
+
+        Args:
+            version: the model version; None: the newest one.
+        """
+        ...
+
+    def push(self, desired: Desired) -> None:
+        """Tell every worker the desired state, and each one that is spawned later.
+
+        Args:
+            desired: the newest document; the same or an older revision changes nothing.
+        """
+        ...
+
+    def states(self) -> Sequence[WorkerState]:
+        """What each worker that is alive said last, by its number.
+
+        A worker that has not yet spoken stands here with revision 0, not ready, without targets.
+        """
+        ...
+
+    async def changed(self) -> None:
+        """Return when a state has changed since this was last awaited by the same caller's loop.
+
+        A change between two calls is not lost: the second call returns at once.
+        """
+        ...
+
+    async def metrics(self) -> bytes:
+        """The workers' metrics and the supervisor's in Prometheus' text format.
+
+        Every series of a worker bears the label ``worker``. A worker that does not answer in time
+        is left out.
+        """
+        ...
