@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from model.assembly import Catalogue, misfit
+from model.evaluation import EVALUATION_FILE, MAX_EVALUATION_BYTES, REPORT_FILE, Evaluation
 from model.golden import Golden, PriorSnapshot, golden_from_json, snapshot_from_json
 from model.grouping import Grouping
 from model.records import schema_digest
@@ -20,10 +21,12 @@ from model.spec import FeatureSpec, feature_contract
 from model.tables import MalformedTables, Tables
 from model.whole_file import whole_file
 
-FORMAT = 1
+FORMAT = 2
+"""2: with evaluation and report."""
 MANIFEST = "manifest.json"
 GRAPHS = ("group_channel", "individual_channel", "reliability")
 MAX_BUNDLE_BYTES = 64 * 2**30
+_EVALUATION = (EVALUATION_FILE, REPORT_FILE)
 LARGEST_TOLERANCE = 1e-3
 """Beyond it a golden check would show nothing."""
 
@@ -103,6 +106,7 @@ class Bundle:
     tables: Tables
     prior_snapshot: PriorSnapshot
     golden: tuple[Golden, ...]
+    evaluation: Evaluation
 
     @cached_property
     def graphs(self) -> Mapping[str, bytes]:
@@ -173,6 +177,7 @@ def open_bundle(folder: Path) -> Bundle:
         tables=_tables(folder, spec, catalogue),
         prior_snapshot=_parsed(folder, "prior_snapshot.json", snapshot_from_json),
         golden=_parsed(folder, "golden.json", golden_from_json),
+        evaluation=_parsed(folder, EVALUATION_FILE, Evaluation.from_json),
     )
     _check_records(bundle)
     return bundle
@@ -214,7 +219,10 @@ def _check_manifest(manifest: Manifest) -> None:
     version: object = manifest.model_version
     files: object = manifest.files
     if manifest.format != FORMAT:
-        raise BrokenBundle(f"{MANIFEST}: format {manifest.format!r}, this build reads {FORMAT}")
+        raise BrokenBundle(
+            f"{MANIFEST}: format {manifest.format!r}, this build reads {FORMAT}; serve it with the "
+            "build that exported it, or export it again"
+        )
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise BrokenBundle(f"{MANIFEST}: model_version {version!r}, expected a positive integer")
     if not isinstance(files, Mapping) or not files:
@@ -248,17 +256,23 @@ def _read_manifest(folder: Path) -> bytes:
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:
     found, named = set(_files(folder)), set(manifest.files)
-    needed = named | {f"{name}.onnx" for name in GRAPHS}
+    needed = named | {f"{name}.onnx" for name in GRAPHS} | set(_EVALUATION)
     if missing := sorted(needed - found):
         raise BrokenBundle(f"missing files: {', '.join(missing[:5])}; copy the bundle again")
     if extra := sorted(found - named):
         raise BrokenBundle(f"files the manifest does not name: {', '.join(extra[:5])}")
-    size = sum((folder / name).lstat().st_size for name in named)
-    if size > MAX_BUNDLE_BYTES:
-        raise BrokenBundle(f"{size} bytes, at most {MAX_BUNDLE_BYTES} are accepted")
+    sizes = {name: (folder / name).lstat().st_size for name in named}
+    for name in _EVALUATION:
+        _check_size(f"{name}: ", sizes[name], MAX_EVALUATION_BYTES)
+    _check_size("", sum(sizes.values()), MAX_BUNDLE_BYTES)
     for name, digest in manifest.files.items():
         if file_digest(folder / name) != digest:
             raise BrokenBundle(f"{name}: SHA-256 differs from the manifest's; copy it again")
+
+
+def _check_size(what: str, size: int, most: int) -> None:
+    if size > most:
+        raise BrokenBundle(f"{what}{size} bytes, at most {most} are accepted")
 
 
 def _files(folder: Path) -> list[str]:

@@ -22,6 +22,7 @@ from offline.encoders import ENCODERS, choose_encoder
 from offline.engine import EngineError
 from offline.evidence.cells import WORLD_USERS
 from offline.evidence.commands import add_paper, add_trial, add_workers, run_comparison
+from offline.evidence.model_report import load_evidence, model_report
 from offline.evidence.plan import CONFIRMATION_WORLDS
 from offline.evidence.runner import CellsFailed
 from offline.export import ExportError
@@ -36,7 +37,7 @@ from offline.pipeline import Dataset, Pipeline
 from offline.presets import PRESETS
 from offline.publish import PublishError, complete_generations, incomplete_generations, remove
 from offline.redis_client import RedisClient, RedisFailed
-from offline.release import cut_records, publish_records, release
+from offline.release import MODEL, cut_records, publish_records, release
 from offline.rules import ConfigError, DatasetError
 from offline.seeds import evaluate_seeds
 from offline.sources import canonical, complete_journey, own_files, simulated, tmall
@@ -176,6 +177,9 @@ def _build_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", help="folder or URL of bundles; default ROOT/repository")
     parser.add_argument("--redis-url", help="publish the records there; default: do not publish")
     parser.add_argument("--keep", type=_count, default=2, help="complete generations that stay")
+    parser.add_argument(
+        "--evidence", type=Path, help="results folder whose report of this model is put in"
+    )
     parser.set_defaults(run=_build)
 
 
@@ -290,10 +294,12 @@ def _publish(chosen: argparse.Namespace) -> None:
 def _build(chosen: argparse.Namespace) -> None:
     if chosen.redis_url:
         complete_generations(RedisClient(chosen.redis_url))  # before the work, not after it
+    evidence = load_evidence(chosen.evidence) if chosen.evidence else None
     pipeline = _pipeline(chosen)
     records = cut_records(pipeline, pipeline.serving_cut())
     repository = Repository(chosen.repository or str(chosen.root / "repository"))
-    released = release(pipeline, records, repository, chosen.seed, chosen.root / "triton")
+    report = model_report(pipeline, MODEL, chosen.seed, evidence)
+    released = release(pipeline, records, repository, chosen.seed, chosen.root / "triton", report)
     state = "exported" if released.new else "unchanged"
     print(f"model version {released.version} ({state}) in {repository.url}")
     if chosen.redis_url:

@@ -13,6 +13,7 @@ import numpy as np
 from model.repository import Repository
 from offline.artefacts import Store
 from offline.embedded_redis import embedded_redis
+from offline.evidence.model_report import model_report
 from offline.histories import seconds
 from offline.local_service import LocalService, local_service
 from offline.pipeline import Pipeline
@@ -59,7 +60,8 @@ def demonstrate(root: Path, once: bool, short: bool) -> None:
     print("2. The model into the repository, the records into Redis")
     records = cut_records(pipeline, pipeline.serving_cut())
     repository = Repository(str(root / "repository"))
-    released = release(pipeline, records, repository, SEED, root / "triton")
+    report = model_report(pipeline, MODEL, SEED)
+    released = release(pipeline, records, repository, SEED, root / "triton", report)
     state = "exported" if released.new else "unchanged"
     print(f"  bundle       version {released.version} ({state}) in {root / 'repository'}")
     with embedded_redis(root / "redis") as redis:
@@ -179,7 +181,7 @@ def _print_next(root: Path, service: LocalService, version: int, example: Exampl
         f"""
 What lies where
   {root}/artefacts    every stage's output, by content
-  {root}/repository   the bundle: three graphs, tables, model_card.md, manifest.json
+  {root}/repository   the bundle: three graphs, tables, model_card.md, evaluation.html
   {root}/triton       the same model as a Triton repository
   {root}/service.log  what the service said
 What to try next

@@ -12,6 +12,7 @@ from model.assembly import Catalogue
 from model.bundle import ContractParts, Manifest, seal
 from model.codebooks import Codebooks
 from model.encoder import EncoderBlock
+from model.evaluation import EVALUATION_FILE, MAX_EVALUATION_BYTES, REPORT_FILE, Evaluation
 from model.fusion import sigmoid
 from model.golden import Golden, GoldenRequest, PriorSnapshot, golden_to_json, snapshot_to_json
 from model.network.batch import Batch, Split
@@ -37,6 +38,17 @@ class ExportError(RuntimeError):
     """A model that cannot become a bundle: what is wrong, and how to mend it."""
 
 
+@dataclass(frozen=True)
+class Report:
+    """What was measured of a model, twice: for programs, and for people."""
+
+    evaluation: Evaluation
+    page: str
+    """HTML that loads nothing."""
+    digest: str
+    """SHA-256 of what it says and of the code that says it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ingredients:
     """All that a bundle is made of."""
@@ -56,6 +68,7 @@ class Ingredients:
     """Rows that the model did not learn from: parity and the reference sketch."""
     lineage: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    report: Report
 
 
 def export_bundle(ingredients: Ingredients, model_version: int, folder: Path) -> Manifest:
@@ -71,7 +84,8 @@ def export_bundle(ingredients: Ingredients, model_version: int, folder: Path) ->
 
     Raises:
         ExportError: when the model is an ablated one, when the folder exists, when codebooks and
-            spec do not belong together, or when the graphs do not answer as the network does.
+            spec do not belong together, when the graphs do not answer as the network does, or
+            when the report is too large.
     """
     try:
         whole(ingredients.model)
@@ -116,7 +130,7 @@ def _write_bundle(ingredients: Ingredients, model_version: int, folder: Path) ->
         (folder / f"{name}.onnx").write_bytes(serialised)
     _write_arrays(folder, ingredients, tables)
     for name, text in _texts(ingredients, model_version, parity).items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     lineage = {**ingredients.lineage, "parity": parity.max_difference, "parity_rows": parity.rows}
     return seal(folder, model_version, parts, lineage, ingredients.metrics)
 
@@ -168,10 +182,20 @@ def _texts(ingredients: Ingredients, model_version: int, parity: Parity) -> dict
     card = model_card(
         model_version, ingredients.lineage, ingredients.metrics, parity.max_difference
     )
-    return {
+    return _report_texts(ingredients.report) | {
         "spec.json": spec.to_json(),
         "golden.json": golden_to_json(goldens),
         "prior_snapshot.json": snapshot_to_json(ingredients.snapshot),
         "reference.json": reference_sketch(score, predicted.alpha_fusion, level),
         "model_card.md": card,
     }
+
+
+def _report_texts(report: Report) -> dict[str, str]:
+    size = len(report.page.encode())
+    if size > MAX_EVALUATION_BYTES:
+        raise ExportError(
+            f"the report has {size} bytes, a bundle takes at most {MAX_EVALUATION_BYTES}; export "
+            "with a table of fewer methods, or without --evidence; no bundle was written"
+        )
+    return {EVALUATION_FILE: report.evaluation.to_json(), REPORT_FILE: report.page}

@@ -1,13 +1,14 @@
 """Release: a trained model into the repository, a cut's records into Redis."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
-from model.bundle import Manifest, open_bundle
+from model.bundle import BrokenBundle, Manifest, open_bundle
 from model.codebooks import Codebooks
 from model.encoder import EncoderBlock
 from model.generation import Generation
@@ -20,7 +21,7 @@ from model.spec import feature_contract
 from offline.artefacts import code_digest
 from offline.cuts import Cut
 from offline.distillation import mean_alpha_distill
-from offline.export import Ingredients, export_bundle
+from offline.export import Ingredients, Report, export_bundle
 from offline.generations import GroupSide
 from offline.golden_requests import choose_requests
 from offline.pipeline import Pipeline
@@ -76,7 +77,12 @@ def cut_records(pipeline: Pipeline, cut: Cut) -> Records:
 
 
 def release(
-    pipeline: Pipeline, records: Records, repository: Repository, seed: int, triton: Path
+    pipeline: Pipeline,
+    records: Records,
+    repository: Repository,
+    seed: int,
+    triton: Path,
+    report: Report,
 ) -> Release:
     """Export the trained model as the repository's next version, unless it stands there already.
 
@@ -87,11 +93,12 @@ def release(
         seed: of the model.
         triton: where the version stands as a Triton repository too; written when it is new, or
             when none or another one stands there.
+        report: what was measured of the model.
 
     Returns:
         The version.
     """
-    released = _released(pipeline, records, repository, seed)
+    released = _released(pipeline, records, repository, seed, report)
     if released.new or not stands(released.version, triton):
         with scratch_folder("triton") as scratch:
             repository.fetch(released.version, scratch)
@@ -99,20 +106,28 @@ def release(
     return released
 
 
-def _released(pipeline: Pipeline, records: Records, repository: Repository, seed: int) -> Release:
+def _released(
+    pipeline: Pipeline, records: Records, repository: Repository, seed: int, report: Report
+) -> Release:
     trained = pipeline.trained(MODEL, seed)
-    digest = _release_digest(trained.digest, records)
-    for version in reversed(repository.versions()):
-        manifest = repository.manifest(version)
+    digest = _release_digest(trained.digest, records, report)
+    for version, manifest in _readable(repository):
         if manifest.lineage.get("release") == digest:
             return Release(version, manifest, new=False)
     version = max(repository.versions(), default=0) + 1
-    ingredients = _ingredients(pipeline, records, seed, {"release": digest})
+    ingredients = _ingredients(pipeline, records, seed, report, {"release": digest})
     with scratch_folder("export") as scratch:
         folder = scratch / str(version)
         manifest = export_bundle(ingredients, version, folder)
         repository.put(folder, version)
     return Release(version, manifest, new=True)
+
+
+def _readable(repository: Repository) -> Iterator[tuple[int, Manifest]]:
+    """Versions with their manifests, newest first, but for those of another format."""
+    for version in reversed(repository.versions()):
+        with suppress(BrokenBundle):
+            yield version, repository.manifest(version)
 
 
 def publish_records(records: Records, redis_url: str, keep: int = 2) -> Published:
@@ -132,14 +147,18 @@ def publish_records(records: Records, redis_url: str, keep: int = 2) -> Publishe
     return publish(RedisClient(redis_url), meta, records.users, groups, keep=keep)
 
 
-def _release_digest(trained: str, records: Records) -> str:
+def _release_digest(trained: str, records: Records, report: Report) -> str:
     code = [code_digest(module) for module in RELEASE_MODULES]
-    parts = [trained, records.contract, records.generation, *code]
+    parts = [trained, records.contract, records.generation, report.digest, *code]
     return sha256("|".join(parts).encode()).hexdigest()
 
 
 def _ingredients(
-    pipeline: Pipeline, records: Records, seed: int, lineage: Mapping[str, Any]
+    pipeline: Pipeline,
+    records: Records,
+    seed: int,
+    report: Report,
+    lineage: Mapping[str, Any],
 ) -> Ingredients:
     samples = pipeline.load_samples()
     cut = pipeline.training_cut()
@@ -172,6 +191,7 @@ def _ingredients(
             **lineage,
         },
         metrics=pipeline.metrics(MODEL, seed),
+        report=report,
     )
 
 

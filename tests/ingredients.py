@@ -14,8 +14,9 @@ from model.network.choirrec import ChoirRec
 from model.records import GroupRecord, UserRecord
 from model.residuals import ResidualReference
 from model.spec import FIRST_CODE, item_key
-from offline.export import Ingredients
+from offline.export import Ingredients, Report
 from offline.golden_requests import choose_requests
+from tests.evaluations import EVALUATION, PAGE
 from tests.records import WRITTEN_AT_S, group_record, user_record
 from tests.synthetic import TINY, World, world
 
@@ -81,4 +82,5 @@ def ingredients(seed: int = 0) -> Ingredients:
         held_out=drawn.split,
         lineage={"provenance": "Made-up rows.", "seed": seed},
         metrics={"gauc_low": 0.5, "gauc_overall": 0.6, "gauc_levels": [0.5, None, 0.5, 0.5, 0.5]},
+        report=Report(EVALUATION, PAGE, "d" * 64),
     )

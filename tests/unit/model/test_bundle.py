@@ -25,6 +25,8 @@ from model.bundle import (
     seal,
 )
 from model.encoder import EncoderBlock
+from model.evaluation import EVALUATION_FILE, REPORT_FILE
+from tests.evaluations import EVALUATION
 from tests.fixtures.bundles import SPEC, make_world, write_bundle
 
 WORLD = make_world()
@@ -127,6 +129,12 @@ def without_graph(folder: Path) -> None:
     reseal(folder)
 
 
+def without_report(folder: Path) -> None:
+    """Seal a bundle that nobody reported on."""
+    (folder / REPORT_FILE).unlink()
+    reseal(folder)
+
+
 def empty_table(folder: Path) -> None:
     """Seal a bundle with a table of no bytes."""
     (folder / "tables" / "user.npy").write_bytes(b"")
@@ -179,7 +187,11 @@ BROKEN: dict[str, tuple[Harm, str]] = {
     "manifest is binary": (lambda f: (f / MANIFEST).write_bytes(b"\xff" * 9), "not a bundle mani"),
     "manifest is a link": (link_manifest, "no manifest.json"),
     "manifest has a surplus": (edit_manifest(surplus=1), "unexpected keyword.*surplus"),
-    "another format": (edit_manifest(format=2), "format 2, this build reads 1"),
+    "an older format": (
+        edit_manifest(format=1),
+        "format 1, this build reads 2; .* export it again",
+    ),
+    "a newer format": (edit_manifest(format=3), "format 3, this build reads 2"),
     "version is a text": (edit_manifest(model_version="1"), "model_version '1', expected a pos"),
     "version is true": (edit_manifest(model_version=True), "model_version True, expected a pos"),
     "version is zero": (edit_manifest(model_version=0), "model_version 0, expected a positive"),
@@ -285,6 +297,16 @@ BROKEN: dict[str, tuple[Harm, str]] = {
     "tolerance is true": (edit_manifest(tolerances={"CPU": True}), "tolerance of CPU: True, exp"),
     "tolerance is NaN": (edit_manifest(tolerances={"CPU": np.nan}), "tolerance of CPU: nan, exp"),
     "tolerances is a number": (edit_manifest(tolerances=1e-5), "tolerances 1e-05, expected an obj"),
+    "evaluation is no JSON": (edit_text(EVALUATION_FILE, lambda _: "{"), "no evaluation of this"),
+    "evaluation of no user": (
+        edit_text(EVALUATION_FILE, lambda text: text.replace('"users": 7', '"users": null', 1)),
+        "evaluation.json: .*: segments.level_1.users None, expected a whole number",
+    ),
+    "no report": (without_report, "missing files: evaluation.html"),
+    "an endless report": (
+        edit_text(REPORT_FILE, lambda text: text * 10**5),
+        "evaluation.html: 4[0-9]{6} bytes, at most 4194304 are accepted",
+    ),
     "no global prior": (
         edit_text("prior_snapshot.json", lambda _: '{"generation":"g","as_of_s":1,"records":{}}'),
         "holds no global prior",
@@ -319,6 +341,7 @@ def test_an_intact_bundle_opens_as_written(intact: Path) -> None:
     np.testing.assert_array_equal(opened.tables.user, WORLD.tables.user)
     assert set(opened.prior_snapshot.records) == {(), (0,), (1,), (2,)}
     assert len(opened.golden) == 3
+    assert opened.evaluation == EVALUATION
     assert set(opened.graphs) == set(bundles.GRAPHS)
     assert opened.manifest.feature_contract == WORLD.parts.contract
     assert opened.digest == hashlib.sha256((intact / MANIFEST).read_bytes()).hexdigest()

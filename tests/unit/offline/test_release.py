@@ -45,13 +45,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
 
 def test_the_same_model_is_released_once(tiny: TinyRelease, tmp_path: Path) -> None:
     """Releasing again finds the version that stands; a missing Triton repository is mended."""
-    again = release(tiny.pipeline, tiny.records, tiny.repository, SEED, tmp_path / "triton")
+    again = release(
+        tiny.pipeline, tiny.records, tiny.repository, SEED, tmp_path / "triton", tiny.report
+    )
     assert (again.version, again.new) == (tiny.release.version, False)
     assert again.manifest == tiny.release.manifest
     assert tiny.repository.versions() == [1]
     assert stands(1, tmp_path / "triton")
     before = (tmp_path / "triton").stat().st_ino
-    release(tiny.pipeline, tiny.records, tiny.repository, SEED, tmp_path / "triton")
+    release(tiny.pipeline, tiny.records, tiny.repository, SEED, tmp_path / "triton", tiny.report)
     assert (tmp_path / "triton").stat().st_ino == before
 
 
@@ -60,7 +62,7 @@ def test_another_cut_is_the_next_version(tiny: TinyRelease, tmp_path: Path) -> N
     shutil.copytree(tiny.repository.url.removeprefix("file://"), tmp_path / "repository")
     repository = Repository(str(tmp_path / "repository"))
     records = cut_records(tiny.pipeline, tiny.pipeline.training_cut())
-    made = release(tiny.pipeline, records, repository, SEED, tmp_path / "triton")
+    made = release(tiny.pipeline, records, repository, SEED, tmp_path / "triton", tiny.report)
     assert (made.version, made.new) == (2, True)
     assert repository.versions() == [1, 2]
     assert repository.manifest(1) == tiny.release.manifest
@@ -79,7 +81,7 @@ def test_a_failed_export_leaves_no_version(
     monkeypatch.setattr(offline.release, "export_bundle", refuse)
     repository = Repository(str(tmp_path / "repository"))
     with pytest.raises(ArithmeticError):
-        release(tiny.pipeline, tiny.records, repository, SEED, tmp_path / "triton")
+        release(tiny.pipeline, tiny.records, repository, SEED, tmp_path / "triton", tiny.report)
     assert repository.versions() == []
     assert not list(tmp_path.iterdir())
 
