@@ -11,14 +11,19 @@ ServiceError
 │   └── Unauthorised            unauthorised
 ├── NotReady                    not_ready
 ├── ScoringFailed               scoring_failed
-└── LoadError                   the operator can mend it
-    ├── LoadRefused             load_refused
-    └── LoadInProgress          load_in_progress
+├── LoadError                   the operator can mend it
+│   ├── LoadRefused             load_refused
+│   └── LoadInProgress          load_in_progress
+└── ControlError                a change of the desired state that was not made
+    ├── ChangeRefused           change_refused
+    ├── GuardRefused            guard_refused
+    ├── NotConverged            not_converged
+    └── StateUnavailable        state_unavailable
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -39,6 +44,9 @@ PROBLEMS: Mapping[str, Problem] = {
     "method_not_allowed": Problem(405, "The path exists, but not for this method"),
     "receipt_timeout": Problem(408, "The request did not arrive in time"),
     "load_in_progress": Problem(409, "Another load is under way"),
+    "change_refused": Problem(409, "The change makes no sense in the present state"),
+    "guard_refused": Problem(409, "A guard says no; force overrules it"),
+    "not_converged": Problem(409, "Not every worker followed the change"),
     "body_too_large": Problem(413, "The body is too large"),
     "too_many_candidates": Problem(413, "The request holds too many candidates"),
     "unsupported_encoding": Problem(415, "The body is compressed"),
@@ -48,6 +56,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "internal": Problem(500, "The service made a mistake"),
     "scoring_failed": Problem(500, "The model gave no finite score"),
     "not_ready": Problem(503, "No model is active yet"),
+    "state_unavailable": Problem(503, "The desired state cannot be read or written"),
 }
 """Every code a problem can carry."""
 
@@ -57,14 +66,16 @@ class ServiceError(Exception):
 
     code: ClassVar[str] = "internal"
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, **members: Any) -> None:
         """Tell it.
 
         Args:
             detail: what failed, the value, what was expected, how to mend it.
+            members: further members of the problem document, for programs; JSON values.
         """
         super().__init__(detail)
         self.detail = detail
+        self.members = members
 
 
 class RequestError(ServiceError):
@@ -139,6 +150,34 @@ class LoadInProgress(LoadError):
     """One load at a time."""
 
     code = "load_in_progress"
+
+
+class ControlError(ServiceError):
+    """A change of the desired state that was not made, or not followed everywhere."""
+
+
+class ChangeRefused(ControlError):
+    """What was asked for makes no sense in the present state: why."""
+
+    code = "change_refused"
+
+
+class GuardRefused(ControlError):
+    """A guard says no, with its reasons; the operator may overrule it."""
+
+    code = "guard_refused"
+
+
+class NotConverged(ControlError):
+    """Not every worker followed; member ``verdicts`` holds what each says."""
+
+    code = "not_converged"
+
+
+class StateUnavailable(ControlError):
+    """The state store cannot be read or written: which one, and why."""
+
+    code = "state_unavailable"
 
 
 def problem_body(code: str, detail: str, instance: str, request_id: str) -> dict[str, str | int]:

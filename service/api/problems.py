@@ -1,6 +1,7 @@
 """Problem documents for everything the framework itself refuses."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,7 +25,7 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def told(request: Request, error: ServiceError) -> ProblemResponse:
-        return _problem(request, error.code, error.detail)
+        return _problem(request, error.code, error.detail, **error.members)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> ProblemResponse:
@@ -47,9 +48,9 @@ def install_problems(app: FastAPI) -> None:
         return _problem(request, "internal", detail)
 
 
-def _problem(request: Request, code: str, detail: str) -> ProblemResponse:
+def _problem(request: Request, code: str, detail: str, **members: Any) -> ProblemResponse:
     request_id = request_id_of(dict(request.headers.raw))
-    body = problem_body(code, detail, request.url.path, request_id)
+    body = {**members, **problem_body(code, detail, request.url.path, request_id)}
     headers = {"x-request-id": request_id}
     headers |= {name.decode(): value.decode() for name, value in problem_headers(code)}
     return ProblemResponse(body, status_code=PROBLEMS[code].status, headers=headers)
