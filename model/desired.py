@@ -40,6 +40,8 @@ class Canary:
     target: Target
     share: float
     """Of users, above 0 and at most 1; each user stays on one side (``salt``). 0: testers alone."""
+    testers: bool = False
+    """Whether callers may ask for it by the header ``x-choirrec-canary: 1``; with 0 they may."""
 
     def __post_init__(self) -> None:
         _check_share("canary share", self.share)
