@@ -29,6 +29,16 @@ class Settings(BaseSettings):
         description="The generation to start with; default: the newest complete one with the "
         "bundle's feature contract",
     )
+    state: str | None = Field(
+        default=None,
+        description="Where the desired state stands: a Redis URL or a folder that all replicas "
+        "share; default: the Redis that holds the records",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Processes that score; default: one per core that this container may use",
+    )
     store: Path = Field(
         default=Path("var/store"),
         description="Folder for private copies of bundles; nobody else may write there",

@@ -5,16 +5,11 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, cast
 
 from prometheus_client import Counter
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from model.generation import COMPLETE_GENERATIONS
 from service.features.store import StoreTimeout, StoreUnavailable
+from service.redis_client import REDIS_ERRORS, connect
 
-_SOCKET_TIMEOUT_S = 2.0
-"""A backstop below which every call's own deadline lies; the library's defaults never apply."""
 _LAST_LOOKS = 4
 """Turns of the event loop in which bytes that arrived in time become an answer."""
 
@@ -33,17 +28,7 @@ class RedisStore:
         Raises:
             ValueError: when the URL is not one of a Redis.
         """
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=_SOCKET_TIMEOUT_S,
-            socket_timeout=_SOCKET_TIMEOUT_S,
-            socket_connect_timeout=_SOCKET_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-            protocol=2,
-        )
-        self._redis = Redis.from_pool(pool)
+        self._redis = connect(url, connections)
         self._round_trips = round_trips
         self._abandoned: set[asyncio.Future[Any]] = set()
 
@@ -80,7 +65,7 @@ class RedisStore:
             raise StoreTimeout("Redis did not answer before the deadline")
         try:
             return task.result()
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis: {error}") from error
 
     async def _wait(self, task: asyncio.Future[Any], deadline_s: float) -> None:

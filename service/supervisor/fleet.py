@@ -34,9 +34,10 @@ class Fleet(Protocol):
         ...
 
     async def changed(self) -> None:
-        """Return when a state has changed since this was last awaited by the same caller's loop.
+        """Return at the next change of any worker's state, or when a worker begins or ends.
 
-        A change between two calls is not lost: the second call returns at once.
+        Counts and leases alone are no change. Several may wait at once. What changes between
+        two calls is not told: look at ``states`` in between.
         """
         ...
 
