@@ -33,7 +33,7 @@ class SegmentFigures:
     gauc: float | None
     """Users' AUCs weighed by their rows; users of one class are left out."""
     gauc_error: float | None
-    """Standard error of ``gauc`` over users; measured for "low" and "overall"."""
+    """Standard error of ``gauc``: bootstrap over users, of this one seed."""
     logloss: float | None
     """Nats."""
     pcoc: float | None
@@ -49,6 +49,13 @@ class Gain:
     """Lower end of the 95 % interval by which the report judges it; None without one."""
     high: float | None
     """Upper end."""
+
+    def __str__(self) -> str:
+        """As percentages: ``+1.25 % [+0.31, +2.19]``."""
+        value = f"{100 * self.value:+.2f} %"
+        if self.low is None or self.high is None:
+            return f"{value}, no interval"
+        return f"{value} [{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
 
 
 @dataclass(frozen=True)

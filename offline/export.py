@@ -180,7 +180,11 @@ def _texts(ingredients: Ingredients, model_version: int, parity: Parity) -> dict
         raise ExportError("the model gives no alpha_fusion: only ChoirRec becomes a bundle")
     score, level = sigmoid(predicted.logit), split.row_level
     card = model_card(
-        model_version, ingredients.lineage, ingredients.metrics, parity.max_difference
+        model_version,
+        ingredients.lineage,
+        ingredients.metrics,
+        parity.max_difference,
+        ingredients.report.evaluation,
     )
     return _report_texts(ingredients.report) | {
         "spec.json": spec.to_json(),

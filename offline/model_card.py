@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from model.evaluation import Evaluation
 from offline.distillation import collapse
 
 LEVELS = 5
@@ -24,7 +25,11 @@ LIMITS = """\
 
 
 def model_card(
-    model_version: int, lineage: Mapping[str, Any], metrics: Mapping[str, Any], parity: float
+    model_version: int,
+    lineage: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    parity: float,
+    evaluation: Evaluation,
 ) -> str:
     """Write the card; every figure comes from the arguments.
 
@@ -35,6 +40,7 @@ def model_card(
             is listed.
         metrics: figures by name, ``<metric>_low``, ``_overall`` and ``_levels`` (five values).
         parity: largest relative difference between training's logits and the graphs'.
+        evaluation: what the model was measured beside.
 
     Returns:
         Markdown.
@@ -54,6 +60,9 @@ def model_card(
             *_table(metrics),
             "",
             f"Network and exported graphs differ by {parity:.2e} of max(1, |logit|) at most.",
+            "",
+            "## Controls",
+            *_controls(evaluation),
             "",
             "## Distillation",
             _distillation(lineage.get("alpha_distill")),
@@ -76,6 +85,18 @@ def _distillation(alpha_distill: float | None) -> str:
     figure = f"Mean `alpha_distill` on qualified training rows: {alpha_distill:.2g}."
     warning = collapse(alpha_distill)
     return f"{figure}\n\n**Warning**: {warning}." if warning else figure
+
+
+def _controls(evaluation: Evaluation) -> list[str]:
+    lines = [
+        f"Relative gain of {evaluation.measure}, low-activity users, 95 % intervals; without both"
+        " controls nothing is known of what groups add. More in `evaluation.html`.",
+        "",
+    ]
+    for control in evaluation.controls:
+        rests = f", {control.seeds} seeds" if control.seeds else ""
+        lines.append(f"- Over {control.title}: {control.low or 'not measured'}{rests}")
+    return lines
 
 
 def _table(metrics: Mapping[str, Any]) -> list[str]:

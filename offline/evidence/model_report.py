@@ -9,6 +9,7 @@ from operator import and_
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 
 from model.evaluation import SEGMENTS, Control, Evaluation, SegmentFigures
@@ -19,9 +20,10 @@ from offline.evidence.cells import Bench, Cell, Source
 from offline.evidence.findings import Findings, find
 from offline.evidence.layout import LAYOUT, Layout
 from offline.evidence.measurement import measured, tables_of
+from offline.evidence.own_figures import own_tables
 from offline.evidence.report import render
 from offline.evidence.results import RESULTS_FILE, Results, ResultsError, read_results
-from offline.evidence.statistics import interval
+from offline.evidence.statistics import World, bootstrap, interval
 from offline.evidence.study import Study, studies
 from offline.evidence.tables import Gain, StudyTables
 from offline.export import Report
@@ -31,7 +33,6 @@ from offline.rules import ConfigError
 
 MATCHED = "din_activity"
 """DIN of ChoirRec's size that sees the same activity inputs: the control for size and inputs."""
-_WITH_ERROR = ("low", "overall")
 _OUTCOMES = ("test", False)
 
 
@@ -95,7 +96,8 @@ def model_report(
     evaluation = _evaluation(pipeline, study, findings.studies[0], method, seed)
     # CPU seconds are another thing each time; what was measured is not.
     said = replace(findings, cpu_s=0.0).to_json() + evaluation.to_json() + code_digest(__name__)
-    return Report(evaluation, render(findings), sha256(said.encode()).hexdigest())
+    page = render(findings, own_tables(evaluation))
+    return Report(evaluation, page, sha256(said.encode()).hexdigest())
 
 
 def _own(pipeline: Pipeline, method: str, seed: int) -> Results:
@@ -196,17 +198,21 @@ def _segment(study: Study, method: str, seed: int, segment: str) -> SegmentFigur
         users=int(told["users"]),
         auc=_plain(told["auc"]),
         gauc=_plain(told["gauc"]),
-        gauc_error=_error(study, method, seed, segment) if segment in _WITH_ERROR else None,
+        gauc_error=_error(study, method, seed, segment),
         logloss=_plain(told["logloss"]),
         pcoc=_plain(told["pcoc"]),
     )
 
 
 def _error(study: Study, method: str, seed: int, segment: str) -> float | None:
-    """Standard error of GAUC over users, of one seed."""
-    (dataset,) = study.datasets
-    drawn = study.users([method], {dataset: (seed,)}, _OUTCOMES, segment)
-    return _plain(interval(drawn[method]).error) if method in drawn else None
+    """Standard error of a segment's GAUC over its users, of one seed."""
+    block = study.blocks.get((study.datasets[0], *_OUTCOMES))
+    weights = np.zeros(0) if block is None else block.weights(segment, weighted=True)
+    if block is None or not weights.any():
+        return None
+    inside = weights > 0
+    (drawn,) = bootstrap([World(block.auc[method, seed][None, None, inside], weights[inside])])
+    return _plain(interval(drawn).error)
 
 
 def _control(tables: StudyTables, name: str) -> Control:

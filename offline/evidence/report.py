@@ -39,11 +39,12 @@ def write_report(findings: Findings, path: Path) -> None:
         partial.write_text(render(findings), encoding="utf-8")
 
 
-def render(findings: Findings) -> str:
+def render(findings: Findings, own: Sequence[TextTable] = ()) -> str:
     """The report as HTML; every text of data is escaped.
 
     Args:
         findings: what it shows; a quick run is stamped and claims nothing.
+        own: tables of the one model that the report goes with.
 
     Returns:
         A document that loads nothing: its policy forbids it to the browser, too.
@@ -51,7 +52,8 @@ def render(findings: Findings) -> str:
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     quick = findings.quick
-    parts = [_section("summary", "In short", _summary(findings))]
+    parts = [_section("own", "This model", "".join(map(_html, own)))] if own else []
+    parts.append(_section("summary", "In short", _summary(findings)))
     for number, tables in enumerate(findings.studies):
         name = tables.name[:1].upper() + tables.name[1:]
         parts.append(_section(f"study{number}", name, _study(tables, quick)))
@@ -70,7 +72,7 @@ def render(findings: Findings) -> str:
 {stamp}
 <header>
 <h1>The evidence for ChoirRec</h1>
-<nav aria-label="Sections">{_links(findings)}</nav>
+<nav aria-label="Sections">{_links(findings, bool(own))}</nav>
 </header>
 <main>
 {"".join(parts)}
@@ -85,8 +87,9 @@ def _style() -> str:
     return shared.read_text() + Path(__file__).with_name("report.css").read_text()
 
 
-def _links(findings: Findings) -> str:
-    named = [("summary", "In short")]
+def _links(findings: Findings, own: bool) -> str:
+    named = [("own", "This model")] if own else []
+    named.append(("summary", "In short"))
     named += [(f"study{n}", tables.name) for n, tables in enumerate(findings.studies)]
     named.append(("rest", "What is missing"))
     return " ".join(f'<a href="#{name}">{escape(text)}</a>' for name, text in named)

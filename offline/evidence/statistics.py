@@ -21,6 +21,8 @@ REPLICATES = 2000
 LEVEL = 0.05
 POWER = 0.8
 _DRAWS_AT_ONCE = 100
+_COUNTS_AT_ONCE = 10_000_000
+"""80 MB: fewer draws at once where there are more than 100,000 users."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,8 +274,9 @@ def _resample(world: World, draws: int, random: np.random.Generator) -> Doubles:
     methods, seeds, users = auc.shape
     gains = (auc * weights).reshape(methods * seeds, users).T
     drawn = np.empty((draws, methods))
-    for start in range(0, draws, _DRAWS_AT_ONCE):
-        part = slice(start, min(start + _DRAWS_AT_ONCE, draws))
+    at_once = max(1, min(_DRAWS_AT_ONCE, _COUNTS_AT_ONCE // users))
+    for start in range(0, draws, at_once):
+        part = slice(start, min(start + at_once, draws))
         by_user = _counts(random, part.stop - start, users)
         by_seed = _counts(random, part.stop - start, seeds) / seeds
         with np.errstate(invalid="ignore"):
