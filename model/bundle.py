@@ -17,6 +17,7 @@ from model.evaluation import EVALUATION_FILE, MAX_EVALUATION_BYTES, REPORT_FILE,
 from model.golden import Golden, PriorSnapshot, golden_from_json, snapshot_from_json
 from model.grouping import Grouping
 from model.records import schema_digest
+from model.reference import REFERENCE_FILE, ReferenceSketch
 from model.spec import FeatureSpec, feature_contract
 from model.tables import MalformedTables, Tables
 from model.whole_file import whole_file
@@ -107,6 +108,7 @@ class Bundle:
     prior_snapshot: PriorSnapshot
     golden: tuple[Golden, ...]
     evaluation: Evaluation
+    reference: ReferenceSketch
 
     @cached_property
     def graphs(self) -> Mapping[str, bytes]:
@@ -178,6 +180,7 @@ def open_bundle(folder: Path) -> Bundle:
         prior_snapshot=_parsed(folder, "prior_snapshot.json", snapshot_from_json),
         golden=_parsed(folder, "golden.json", golden_from_json),
         evaluation=_parsed(folder, EVALUATION_FILE, Evaluation.from_json),
+        reference=_parsed(folder, REFERENCE_FILE, ReferenceSketch.from_json),
     )
     _check_records(bundle)
     return bundle

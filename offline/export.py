@@ -21,6 +21,7 @@ from model.network.config import NetworkConfig
 from model.network.prediction import predict
 from model.network.serving import AblatedModelError, graphs, serving_tables, whole
 from model.records import schema_digest
+from model.reference import REFERENCE_FILE
 from model.residuals import ResidualReference
 from model.spec import FeatureSpec
 from model.tables import Tables
@@ -178,7 +179,11 @@ def _texts(ingredients: Ingredients, model_version: int, parity: Parity) -> dict
     predicted = predict(model, split)
     if predicted.alpha_fusion is None:
         raise ExportError("the model gives no alpha_fusion: only ChoirRec becomes a bundle")
-    score, level = sigmoid(predicted.logit), split.row_level
+    _, first = np.unique(split.row_context, return_index=True)
+    level = split.row_level
+    sketch = reference_sketch(
+        sigmoid(predicted.logit), level, predicted.alpha_fusion[first], level[first]
+    )
     card = model_card(
         model_version,
         ingredients.lineage,
@@ -190,7 +195,7 @@ def _texts(ingredients: Ingredients, model_version: int, parity: Parity) -> dict
         "spec.json": spec.to_json(),
         "golden.json": golden_to_json(goldens),
         "prior_snapshot.json": snapshot_to_json(ingredients.snapshot),
-        "reference.json": reference_sketch(score, predicted.alpha_fusion, level),
+        REFERENCE_FILE: sketch.to_json(),
         "model_card.md": card,
     }
 

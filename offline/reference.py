@@ -1,43 +1,60 @@
-"""The reference sketch: how scores and alpha_fusion lie by activity level when a model is born."""
-
-import json
+"""The reference sketch of a model: its scores and alpha_fusion on held-out rows, in bins."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEVELS = 5
-SCORE_EDGES = tuple(float(f"{1 / (1 + np.exp(-logit)):.6g}") for logit in np.linspace(-9, 9, 37))
-"""Even steps of half a logit: conversion rates crowd near 0, where even steps would see nothing."""
-ALPHA_EDGES = tuple(round(step / 20, 2) for step in range(1, 20))
+from model.reference import LEVELS, Histogram, ReferenceSketch
+
+BINS = 10
+"""Bins of about equal counts per level: what the usual thresholds of PSI (0.1, 0.25) suppose."""
+LEAST = 50
+"""Values per bin: with fewer, chance alone moves a bin by more than a drift worth telling."""
 
 
 def reference_sketch(
-    score: NDArray[np.float32], alpha_fusion: NDArray[np.float32], level: NDArray[np.int8]
-) -> str:
+    score: NDArray[np.float32],
+    level: NDArray[np.int8],
+    alpha_fusion: NDArray[np.float32],
+    alpha_level: NDArray[np.int8],
+) -> ReferenceSketch:
     """Histograms by activity level, to compare with what serving sees later.
 
     Args:
-        score: float32 ``[N]`` in [0, 1].
-        alpha_fusion: float32 ``[N]`` in [0, 1].
+        score: float32 ``[N]`` in [0, 1], a value per row.
         level: int8 ``[N]``, 1 to 5.
+        alpha_fusion: float32 ``[R]`` in [0, 1], a value per context: it depends on the user alone,
+            and serving counts it once per request.
+        alpha_level: int8 ``[R]``, 1 to 5.
 
     Returns:
-        JSON: for ``score`` and ``alpha_fusion`` the inner bin edges (bin n holds values from edge
-        n - 1 up to, not including, edge n), and counts per level, one more than edges.
+        The sketch. Every bin holds at least ``LEAST`` values; a level with fewer than twice as
+        many has one bin.
     """
-    sketch = {
-        "score": _histograms(score, SCORE_EDGES, level),
-        "alpha_fusion": _histograms(alpha_fusion, ALPHA_EDGES, level),
-    }
-    return json.dumps(sketch, indent=1, sort_keys=True)
+    return ReferenceSketch(
+        score={n: _histogram(score[level == n]) for n in range(1, LEVELS + 1)},
+        alpha_fusion={n: _histogram(alpha_fusion[alpha_level == n]) for n in range(1, LEVELS + 1)},
+    )
 
 
-def _histograms(
-    values: NDArray[np.float32], edges: tuple[float, ...], level: NDArray[np.int8]
-) -> dict[str, object]:
-    bins = np.searchsorted(np.array(edges), values.astype(np.float64), side="right")
-    counts = {
-        str(number): np.bincount(bins[level == number], minlength=len(edges) + 1).tolist()
-        for number in range(1, LEVELS + 1)
-    }
-    return {"edges": edges, "counts": counts}
+def _histogram(values: NDArray[np.float32]) -> Histogram:
+    ordered = np.sort(values.astype(np.float64))
+    edges = _edges(ordered)
+    counts = np.diff([0, *np.searchsorted(ordered, edges), len(ordered)])
+    mean = float(ordered.mean()) if len(ordered) else None
+    return Histogram(tuple(edges), tuple(counts.tolist()), mean)
+
+
+def _edges(ordered: NDArray[np.float64]) -> list[float]:
+    """Edges between values, never at one: noise of the last digit moves nothing."""
+    bins = max(1, min(BINS, len(ordered) // LEAST))
+    target = len(ordered) // bins
+    edges: list[float] = []
+    end = target
+    while len(ordered) - end >= LEAST:
+        # Values equal to a bin's last one belong to that bin.
+        end = int(np.searchsorted(ordered, ordered[end - 1], side="right"))
+        if len(ordered) - end < LEAST:
+            break
+        edges.append(float(ordered[end - 1] + ordered[end]) / 2)
+        end += target
+    return edges
