@@ -10,6 +10,9 @@ from model.generation import check_name
 
 DESIRED_KEY = "choirrec:desired"
 """Where the document stands in Redis."""
+REPLICAS_KEY = "choirrec:replicas"
+"""A Redis hash: by replica ``<expiry, ms since the epoch> <JSON of its report>``; the report's
+``workers[].targets[]`` name the version and generation of everything that it holds."""
 _SALT = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
