@@ -88,11 +88,11 @@ def _distillation(alpha_distill: float | None) -> str:
 
 
 def _controls(evaluation: Evaluation) -> list[str]:
-    lines = [
+    head = (
         f"Relative gain of {evaluation.measure}, low-activity users, 95 % intervals; without both"
-        " controls nothing is known of what groups add. More in `evaluation.html`.",
-        "",
-    ]
+        " controls nothing is known of what groups add. More in `evaluation.html`."
+    )
+    lines = [head, ""]
     for control in evaluation.controls:
         rests = f", {control.seeds} seeds" if control.seeds else ""
         lines.append(f"- Over {control.title}: {control.low or 'not measured'}{rests}")

@@ -1,4 +1,4 @@
-"""Own figures: the evaluation of one model as tables of texts, beside the controls or their lack."""
+"""Own figures: one model's evaluation as tables of texts, the controls or their lack included."""
 
 from model.evaluation import Control, Evaluation, SegmentFigures
 from offline.evidence.sections import TextTable

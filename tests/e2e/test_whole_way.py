@@ -15,12 +15,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from model.bundle import open_bundle
+from model.evaluation import REPORT_FILE
 from offline.__main__ import main as offline_main
 from offline.artefacts import Store
-from offline.cuts import Cuts
+from offline.groupings import PROFILES
 from offline.parity import difference
-from offline.pipeline import Pipeline
-from offline.release import MODEL, Records, cut_records, publish_records
+from offline.product import Product
+from offline.release import Records, cut_records, publish_records
 from service.cli import main as service_main
 from tests.fixtures.redis import RedisServer, running_redis
 from tests.fixtures.services import Client, service_process
@@ -180,13 +182,17 @@ def test_the_service_passed_its_golden_check(way: TinyRelease, service: Client) 
     assert active["feature_contract"] == way.release.manifest.feature_contract
 
 
-def later(way: TinyRelease, days: int, fresh: bool) -> Records:
-    """Records of a later cut, by the frozen codebooks or by fresh ones."""
-    pipeline = way.pipeline
-    moment = pipeline.tables().schema.split.test_start + timedelta(days=days)
-    fitted = None if fresh else pipeline.training_cut()
-    cut = Cuts(pipeline.store, pipeline.events(), pipeline.preset).build(moment, fitted)
-    return cut_records(pipeline, cut)
+def later(way: TinyRelease, days: int) -> Records:
+    """Records of a later cut, by the frozen encoder block and codebooks."""
+    moment = way.pipeline.tables().schema.split.test_start + timedelta(days=days)
+    return cut_records(way.pipeline, way.pipeline.served_cut(moment))
+
+
+def of_profiles(way: TinyRelease) -> Records:
+    """Records of the same log by groups of profiles: another encoder block, other codebooks."""
+    mine = way.pipeline
+    other = Product(mine.store, mine.dataset, mine.preset, PROFILES)
+    return cut_records(other, other.served_cut())
 
 
 def load(service: Client, generation: str) -> int:
@@ -203,7 +209,7 @@ def test_features_refresh_without_a_new_model(
 ) -> None:
     """A later generation of the same contract serves with the same bundle, and back again."""
     with building(shared_folder(tmp_path_factory)):
-        records = later(way, days=5, fresh=False)
+        records = later(way, days=5)
     publish_records(records, redis.url, keep=9)
     asked = call(published, "customer-8", ["sku-1", "sku-2", "sku-3"])
     generations = (way.records.generation, records.generation, way.records.generation)
@@ -228,7 +234,7 @@ def test_records_of_another_contract_are_refused(
 ) -> None:
     """Other codebooks are another contract: refused with both digests, and the old one serves."""
     with building(shared_folder(tmp_path_factory)):
-        records = later(way, days=5, fresh=True)
+        records = of_profiles(way)
     assert records.contract != way.records.contract
     publish_records(records, redis.url, keep=9)
     assert load(service, records.generation) == 1
@@ -265,12 +271,35 @@ def test_one_command_from_a_log_to_records_and_again_for_nothing(
     assert not (tmp_path / "var/repository/2").exists()
 
 
+def test_a_comparison_becomes_the_report_of_the_bundle(tmp_path: Path) -> None:
+    """``evaluate --config``, then ``build --evidence``: the bundle says what controls showed."""
+    mapping = write_log(tmp_path / "log")
+    methods = ["choirrec_aligned", "choirrec_aligned_permuted", "din_activity"]
+    (tmp_path / "my.toml").write_text(
+        f'seeds = 1\npreset = "demo"\nmethods = {methods}\n'
+        '[[data]]\nname = "ours"\nmapping = "log/mapping.toml"\n'
+    )
+    compare = ["evaluate", "--config", str(tmp_path / "my.toml"), "--workers", "1"]
+    root, results = ["--root", str(tmp_path / "var")], tmp_path / "results"
+    assert offline_main([*compare, *root, "--out", str(results / "eval.json")]) == 0
+    build = ["build", "--mapping", str(mapping), "--preset", "demo", *root]
+    assert offline_main([*build, "--evidence", str(results)]) == 0
+    bundle = open_bundle(tmp_path / "var/repository/1")
+    assert [(one.method, one.seeds) for one in bundle.evaluation.controls] == [
+        (methods[1], 1),
+        (methods[2], 1),
+    ]
+    page = (bundle.folder / REPORT_FILE).read_text()
+    assert all(str(one.low) in page for one in bundle.evaluation.controls)
+    assert "not measured" not in page
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from offline.artefacts import Store
 from offline.checkpoints import Checkpoints
-from offline.pipeline import Pipeline
+from offline.product import Product
 from offline.sources import own_files
 from tests.fixtures.tiny_log import TINY_PRESET
 
@@ -285,7 +314,7 @@ def save_and_die(*arguments):
 
 Checkpoints.save = save_and_die
 store, mapping = Path(sys.argv[1]), Path(sys.argv[2])
-Pipeline(Store(store), own_files(mapping), TINY_PRESET).trained("choirrec", 0)
+Product(Store(store), own_files(mapping), TINY_PRESET).trained("choirrec_aligned", 0)
 """
 
 
@@ -296,19 +325,19 @@ def test_a_killed_training_goes_on_to_equal_bytes(
     shared = shared_folder(tmp_path_factory)
     mapping, store = shared / "log" / "mapping.toml", tmp_path / "artefacts"
     with building(shared):
-        expected = way.pipeline.trained(MODEL, SEED)
+        expected = way.pipeline.trained(way.pipeline.method, SEED)
         ignored = shutil.ignore_patterns("training", "evaluation")
         shutil.copytree(shared / "artefacts", store, ignore=ignored)
     for saves in (2, 4):
         command = [sys.executable, "-c", KILLED, str(store), str(mapping), str(saves)]
         killed = subprocess.run(command, check=False, capture_output=True, text=True)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert killed.stdout.count("unchanged, skipped") == 7
+        assert killed.stdout.count("unchanged, skipped") == 6
         left = {path.suffix for path in (store / "training").iterdir()}
         assert left == {".building", ".lock"}
     words: list[str] = []
-    pipeline = Pipeline(Store(store, words.append), way.pipeline.dataset, TINY_PRESET)
-    resumed = pipeline.trained(MODEL, SEED)
+    pipeline = Product(Store(store, words.append), way.pipeline.dataset, TINY_PRESET)
+    resumed = pipeline.trained(pipeline.method, SEED)
     assert resumed.digest == expected.digest
     states = [(made.folder / "state.npz").read_bytes() for made in (resumed, expected)]
     assert states[0] == states[1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from model.bundle import Bundle, open_bundle
 from model.codebooks import Codebooks
+from model.evaluation import MAX_EVALUATION_BYTES
 from model.golden import Golden, GoldenRequest
 from model.network.ablation import Ablation
 from model.network.batch import Batch
@@ -241,6 +242,14 @@ def test_the_card_quotes_its_sources(made: Ingredients, bundle: Bundle) -> None:
     card = (bundle.folder / "model_card.md").read_text()
     assert str(made.lineage["provenance"]) in card
     assert "| gauc | 0.5000 | 0.6000 | 0.5000 | - | 0.5000 | 0.5000 | 0.5000 |" in card
+
+
+def test_a_report_too_large_becomes_no_bundle(made: Ingredients, tmp_path: Path) -> None:
+    """Whoever exports learns that a report is too large, not whoever loads; nothing is written."""
+    endless = replace(made.report, page="x" * (MAX_EVALUATION_BYTES + 1))
+    with pytest.raises(ExportError, match=r"has 4194305 bytes, a bundle takes at most 4194304"):
+        export_bundle(replace(made, report=endless), 1, tmp_path / "1")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_ablated_model_becomes_no_bundle(made: Ingredients, tmp_path: Path) -> None:

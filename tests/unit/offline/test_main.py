@@ -18,6 +18,7 @@ from offline.engine import EngineError
 from offline.events import CanonicalTables
 from offline.pipeline import Pipeline
 from offline.presets import PRESETS
+from offline.product import Product
 from offline.publish import complete_generations, publish
 from offline.redis_client import RedisClient
 from offline.sources import own_files
@@ -120,6 +121,17 @@ def test_a_place_that_cannot_be_written_is_found_first(
     assert not (tmp_path / "var").exists()
 
 
+def test_a_folder_without_evidence_ends_with_2_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody trains a model to learn that ``--evidence`` names the wrong folder."""
+    mapping = write_log(tmp_path / "log")
+    where = ["--root", str(tmp_path / "var"), "--mapping", str(mapping), "--preset", "demo"]
+    assert main(["build", *where, "--evidence", str(tmp_path / "log")]) == 2
+    assert "holds no paper.parquet with cells" in capsys.readouterr().err
+    assert not (tmp_path / "var").exists()
+
+
 @pytest.mark.parametrize(("world", "warned"), [(1, False), (101, True), (105, True), (106, False)])
 def test_a_world_that_is_set_aside_is_told(
     world: int,
@@ -197,7 +209,7 @@ def test_the_losses_of_the_paper_can_be_asked_for(
     """``--losses`` decides which losses a model is trained with."""
     asked: list[str] = []
 
-    def remember(pipeline: Pipeline, _: object) -> dict[str, object]:
+    def remember(pipeline: Product, _: object) -> dict[str, object]:
         asked.append(pipeline.preset.losses)
         return {}
 

@@ -1,7 +1,8 @@
 """Release: one bundle per model and cut, and records that carry the same contract."""
 
+import json
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,14 +11,14 @@ import pytest
 
 import offline.release
 from model.assembly import UserArrays, user_arrays
-from model.bundle import open_bundle
+from model.bundle import MANIFEST, BrokenBundle, open_bundle
+from model.evaluation import EVALUATION_FILE, REPORT_FILE
 from model.records import encode_record
 from model.repository import Repository
 from model.spec import hour_and_weekday
 from offline.artefacts import Store
-from offline.cuts import Cuts
 from offline.distillation import mean_alpha_distill
-from offline.pipeline import Pipeline
+from offline.product import Product
 from offline.release import Records, cut_records, publish_records, release, snapshot
 from offline.sampling import clicks_of, periods
 from offline.training import Epoch, TrainResult
@@ -36,11 +37,19 @@ from tests.fixtures.tiny_log import tiny_release as make_release
 
 pytestmark = pytest.mark.slow
 
+METHOD = "choirrec_aligned"
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
     """The tiny model's first version."""
     return make_release(tmp_path_factory)
+
+
+def copy_of(repository: Repository, folder: Path) -> Repository:
+    """The same versions in a repository of one's own."""
+    shutil.copytree(repository.url.removeprefix("file://"), folder / "repository")
+    return Repository(str(folder / "repository"))
 
 
 def test_the_same_model_is_released_once(tiny: TinyRelease, tmp_path: Path) -> None:
@@ -59,15 +68,47 @@ def test_the_same_model_is_released_once(tiny: TinyRelease, tmp_path: Path) -> N
 
 def test_another_cut_is_the_next_version(tiny: TinyRelease, tmp_path: Path) -> None:
     """A bundle with other golden records is a new version; the old one stays as it was."""
-    shutil.copytree(tiny.repository.url.removeprefix("file://"), tmp_path / "repository")
-    repository = Repository(str(tmp_path / "repository"))
-    records = cut_records(tiny.pipeline, tiny.pipeline.training_cut())
+    repository = copy_of(tiny.repository, tmp_path)
+    records = cut_records(tiny.pipeline, tiny.pipeline.fitted_cut())
     made = release(tiny.pipeline, records, repository, SEED, tmp_path / "triton", tiny.report)
     assert (made.version, made.new) == (2, True)
     assert repository.versions() == [1, 2]
     assert repository.manifest(1) == tiny.release.manifest
     assert made.manifest.feature_contract == tiny.release.manifest.feature_contract
     assert stands(2, tmp_path / "triton")
+
+
+def test_other_evidence_is_the_next_version(tiny: TinyRelease, tmp_path: Path) -> None:
+    """A model that more is known of is released again: a bundle's report never changes."""
+    repository = copy_of(tiny.repository, tmp_path)
+    more = replace(tiny.report, page=f"{tiny.report.page}<!-- more -->", digest="other")
+    made = release(tiny.pipeline, tiny.records, repository, SEED, tmp_path / "triton", more)
+    assert (made.version, made.new) == (2, True)
+    first, second = (tmp_path / "repository" / str(version) / REPORT_FILE for version in (1, 2))
+    assert first.read_text() == tiny.report.page
+    assert second.read_text() == more.page
+
+
+def test_versions_of_another_format_are_passed_over(tiny: TinyRelease, tmp_path: Path) -> None:
+    """A repository of an earlier build takes a new version beside those that stand there."""
+    repository = copy_of(tiny.repository, tmp_path)
+    manifest = tmp_path / "repository" / "1" / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 1}))
+    made = release(tiny.pipeline, tiny.records, repository, SEED, tmp_path / "triton", tiny.report)
+    assert (made.version, made.new) == (2, True)
+    with pytest.raises(BrokenBundle, match="format 1"):
+        repository.manifest(1)
+
+
+def test_the_bundle_carries_its_evaluation(tiny: TinyRelease) -> None:
+    """Figures for programs and the page for people stand in the bundle, sealed like every file."""
+    folder = Path(tiny.repository.url.removeprefix("file://")) / "1"
+    assert {EVALUATION_FILE, REPORT_FILE} <= set(tiny.release.manifest.files)
+    assert open_bundle(folder).evaluation == tiny.report.evaluation
+    assert (folder / REPORT_FILE).read_text() == tiny.report.page
+    told = tiny.report.evaluation.segments
+    for segment in ("low", "overall"):
+        assert told[segment].gauc == tiny.release.manifest.metrics[f"gauc_{segment}"]
 
 
 def test_a_failed_export_leaves_no_version(
@@ -92,15 +133,16 @@ def test_the_bundle_says_where_it_comes_from(tiny: TinyRelease) -> None:
     assert (lineage["dataset"], lineage["event"], lineage["seed"]) == ("tiny-shop", "click", SEED)
     assert lineage["provenance"] == tiny.pipeline.tables().schema.provenance
     assert lineage["losses"] == "identified"
-    training = tiny.pipeline.training("choirrec", SEED)
+    training = tiny.pipeline.training(METHOD, SEED)
     assert lineage["alpha_distill"] == mean_alpha_distill(training)
+    assert lineage["groups"] == "aligned"
     assert (lineage["preset"], lineage["generation"]) == ("tiny", tiny.records.generation)
     assert lineage["artefacts"] == {
         "events": tiny.pipeline.events().digest,
-        "samples": tiny.pipeline.samples().digest,
-        "training": tiny.pipeline.trained("choirrec", SEED).digest,
+        "samples": tiny.pipeline.samples(tiny.pipeline.grouping).digest,
+        "training": tiny.pipeline.trained(METHOD, SEED).digest,
     }
-    assert tiny.release.manifest.metrics == tiny.pipeline.metrics("choirrec", SEED)
+    assert tiny.release.manifest.metrics == tiny.pipeline.metrics(METHOD, SEED)
 
 
 def test_a_training_that_does_not_distil_says_so(
@@ -114,11 +156,11 @@ def test_a_training_that_does_not_distil_says_so(
     result = TrainResult(steps=1, best_epoch=0, epochs=(epoch,), rows_per_s=1.0)
     monkeypatch.setattr("offline.learning.train", lambda *_: result)
     store = Store(tmp_path, lambda _: None)
-    pipeline = Pipeline(store, tiny.pipeline.dataset, TINY_PRESET)
+    pipeline = Product(store, tiny.pipeline.dataset, TINY_PRESET)
     monkeypatch.setattr(pipeline, "samples", tiny.pipeline.samples)
-    assert pipeline.training("choirrec", SEED)["best_epoch"] == 0
+    assert pipeline.training(METHOD, SEED)["best_epoch"] == 0
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert warning.startswith("choirrec, seed 0: alpha_distill has fallen to 0.002")
+    assert warning.startswith(f"{METHOD}, seed 0: alpha_distill has fallen to 0.002")
 
 
 def test_records_and_bundle_share_the_contract(tiny: TinyRelease) -> None:
@@ -126,7 +168,7 @@ def test_records_and_bundle_share_the_contract(tiny: TinyRelease) -> None:
     bundle = open_bundle(Path(tiny.repository.url.removeprefix("file://")) / "1")
     assert tiny.records.contract == bundle.manifest.feature_contract
     assert bundle.prior_snapshot.generation == tiny.records.generation
-    assert bundle.spec == tiny.pipeline.load_samples().spec
+    assert bundle.spec == tiny.pipeline.load_samples(tiny.pipeline.grouping).spec
 
 
 def test_nothing_in_a_generation_is_as_late_as_its_cut(tiny: TinyRelease) -> None:
@@ -175,7 +217,7 @@ def test_a_later_cut_has_newer_records_of_the_same_contract(
 
 def test_a_sample_is_assembled_from_the_record_of_its_moment(tiny: TinyRelease) -> None:
     """A test row holds what serving would have assembled from a record of that very second."""
-    tables, samples = tiny.pipeline.tables(), tiny.pipeline.load_samples()
+    tables, samples = tiny.pipeline.tables(), tiny.pipeline.load_samples(tiny.pipeline.grouping)
     spec, catalogue, split = samples.spec, samples.catalogue, samples.test
     clicks = clicks_of(tables, catalogue, periods(tables.schema.split)[2])
     users, times = clicks.context_user.tolist(), clicks.context_time.tolist()
@@ -207,8 +249,7 @@ def assert_complete(server: RedisServer, name: str) -> None:
     assert server.client().lrange("choirrec:generations", 0, -1) == [name.encode()]
 
 
-def later_records(pipeline: Pipeline, days: int) -> Records:
+def later_records(product: Product, days: int) -> Records:
     """Records of a cut some days after the serving cut, by the frozen codebooks."""
-    moment = pipeline.tables().schema.split.test_start + timedelta(days=days)
-    cuts = Cuts(pipeline.store, pipeline.events(), pipeline.preset)
-    return cut_records(pipeline, cuts.build(moment, pipeline.training_cut()))
+    moment = product.tables().schema.split.test_start + timedelta(days=days)
+    return cut_records(product, product.served_cut(moment))
