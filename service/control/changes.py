@@ -1,0 +1,199 @@
+"""Changes of the desired state: pure steps from one revision to the next, or why there is none."""
+
+from dataclasses import replace
+from typing import Any
+
+from model.desired import Canary, Change, Desired, Shadow, Target
+from service.errors import ChangeRefused
+
+
+def prepare(desired: Desired, target: Target, change: Change) -> Desired:
+    """Make a target the candidate: every worker loads and checks it, and it answers nobody yet.
+
+    Args:
+        desired: the present state.
+        target: what is to become ready.
+        change: who asks, when and why; its action says what for.
+
+    Raises:
+        ChangeRefused: when it is the champion, or another candidate is being prepared.
+    """
+    if target == desired.champion:
+        raise ChangeRefused(f"{target} is the champion already")
+    if desired.candidate is not None:
+        raise ChangeRefused(
+            f"{desired.candidate} is being prepared (revision {desired.revision}, "
+            f"{desired.change.action} by {desired.change.who}); wait for its verdict"
+        )
+    return _next(desired, change, candidate=target)
+
+
+def check_promotion(desired: Desired, target: Target) -> None:
+    """See whether a target may become champion beside what runs now.
+
+    Raises:
+        ChangeRefused: when a canary of a third version runs, which would lose its champion.
+    """
+    versions = (target.version, desired.champion.version)
+    if desired.canary is not None and desired.canary.target.version not in versions:
+        raise ChangeRefused(
+            f"{desired.canary.target} is the canary; stop it or promote it before another version"
+        )
+
+
+def withdraw(desired: Desired, change: Change) -> Desired:
+    """Take the candidate out again.
+
+    Raises:
+        ChangeRefused: when there is none.
+    """
+    if desired.candidate is None:
+        raise ChangeRefused("there is no candidate to withdraw")
+    return _next(desired, change, candidate=None)
+
+
+def activate(desired: Desired, target: Target, change: Change) -> Desired:
+    """Make the candidate the champion; the champion becomes the previous one.
+
+    A canary or shadow of the same target ends with it.
+
+    Args:
+        desired: the present state.
+        target: what the candidate must be.
+        change: who asks, when and why.
+
+    Raises:
+        ChangeRefused: when the candidate is another one, or gone.
+    """
+    _check_candidate(desired, target)
+    return _crown(desired, target, change)
+
+
+def start_canary(desired: Desired, canary: Canary, salt: str, change: Change) -> Desired:
+    """Let the candidate answer a share of the users.
+
+    Args:
+        desired: the present state.
+        canary: its target must be the candidate.
+        salt: of the new canary; kept as it was when the canary's version stays the same.
+        change: who asks, when and why.
+
+    Raises:
+        ChangeRefused: when the candidate is another one, or gone, or another version is canary.
+    """
+    check_canary(desired, canary)
+    _check_candidate(desired, canary.target)
+    kept = desired.canary is not None
+    return _next(
+        desired, change, candidate=None, canary=canary, salt=desired.salt if kept else salt
+    )
+
+
+def check_canary(desired: Desired, canary: Canary) -> None:
+    """See whether a canary makes sense now.
+
+    Raises:
+        ChangeRefused: when it is the champion, nobody would reach it, or another version is canary.
+    """
+    if canary.target == desired.champion:
+        raise ChangeRefused(f"{canary.target} is the champion already")
+    running = desired.canary
+    if running is not None and running.target.version != canary.target.version:
+        raise ChangeRefused(
+            f"{running.target} is the canary; stop it or promote it before another version"
+        )
+
+
+def reshare_canary(desired: Desired, canary: Canary, change: Change) -> Desired:
+    """Change the share or the testers of the canary that runs; nothing is loaded.
+
+    Raises:
+        ChangeRefused: when another target is canary, or none, or nothing would change.
+    """
+    running = desired.canary
+    if running is None or running.target != canary.target:
+        raise ChangeRefused(f"{canary.target} is not the canary")
+    if running == canary:
+        raise ChangeRefused(f"{canary.target} has this share already")
+    return _next(desired, change, canary=canary)
+
+
+def stop_canary(desired: Desired, change: Change) -> Desired:
+    """End the canary; a promotion of it that is under way ends, too.
+
+    Raises:
+        ChangeRefused: when there is none.
+    """
+    if desired.canary is None:
+        raise ChangeRefused("there is no canary to stop")
+    candidate = None if desired.candidate == desired.canary.target else desired.candidate
+    return _next(desired, change, canary=None, candidate=candidate)
+
+
+def start_shadow(desired: Desired, shadow: Shadow, change: Change) -> Desired:
+    """Let a target score a sample of the requests, or change the target or the sample.
+
+    Raises:
+        ChangeRefused: when it is the champion, its sample is 0, or nothing would change.
+    """
+    if shadow.target == desired.champion:
+        raise ChangeRefused(f"{shadow.target} is the champion already")
+    if shadow.sample == 0:
+        raise ChangeRefused("a shadow with sample 0 scores nothing; stop it instead")
+    if shadow == desired.shadow:
+        raise ChangeRefused(f"{shadow.target} is the shadow already, with this sample")
+    return _next(desired, change, shadow=shadow)
+
+
+def stop_shadow(desired: Desired, change: Change) -> Desired:
+    """End the shadow.
+
+    Raises:
+        ChangeRefused: when there is none.
+    """
+    if desired.shadow is None:
+        raise ChangeRefused("there is no shadow to stop")
+    return _next(desired, change, shadow=None)
+
+
+def rollback(desired: Desired, change: Change) -> Desired:
+    """Exchange champion and previous; whatever is being prepared is dropped.
+
+    Raises:
+        ChangeRefused: when there is no previous champion.
+    """
+    if desired.previous is None:
+        raise ChangeRefused(
+            "there is no previous champion to go back to; promote the version you want"
+        )
+    return _crown(desired, desired.previous, change)
+
+
+def again(desired: Desired, change: Change) -> Desired:
+    """The same roles under a new revision, for those who hold another document of this number."""
+    return _next(desired, change)
+
+
+def _crown(desired: Desired, target: Target, change: Change) -> Desired:
+    canary, shadow = desired.canary, desired.shadow
+    return _next(
+        desired,
+        change,
+        champion=target,
+        previous=desired.champion,
+        candidate=None,
+        canary=None if canary is not None and canary.target == target else canary,
+        shadow=None if shadow is not None and shadow.target == target else shadow,
+    )
+
+
+def _check_candidate(desired: Desired, target: Target) -> None:
+    if desired.candidate != target:
+        raise ChangeRefused(
+            f"{target} is no longer the candidate: revision {desired.revision}, "
+            f"{desired.change.action} by {desired.change.who}: {desired.change.why}"
+        )
+
+
+def _next(desired: Desired, change: Change, **roles: Any) -> Desired:
+    return replace(desired, revision=desired.revision + 1, change=change, **roles)

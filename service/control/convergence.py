@@ -1,0 +1,102 @@
+"""Convergence: whether every worker of every replica has followed, and what each one says."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from model.desired import Desired, Target
+from service.lifecycle.states import ReplicaState, TargetState, WorkerState
+
+NO_WORKER = -1
+"""Stands for the worker in a verdict on a replica that has none."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one worker says of a target."""
+
+    replica: str
+    worker: int
+    """Its number; -1: the replica has no worker."""
+    revision: int
+    """The last revision that it has settled."""
+    state: str
+    """The target's state there; ``absent``: it does not hold it (yet)."""
+    reason: str | None = None
+    """Why it failed; None otherwise."""
+    seconds: float | None = None
+    """From its first step to ready."""
+    bundle_digest: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the target can answer there."""
+        return self.state in ("ready", "active")
+
+    def __str__(self) -> str:
+        said = f"worker {self.worker} of {self.replica}: {self.state}"
+        return said if self.reason is None else f"{said} ({self.reason})"
+
+
+def verdicts(replicas: Iterable[ReplicaState], target: Target) -> tuple[Verdict, ...]:
+    """What each worker says of a target; those that are ending are not asked.
+
+    Args:
+        replicas: the live reports.
+        target: what is asked about.
+
+    Returns:
+        By replica and worker; one of its own for a replica without any worker.
+    """
+    said = []
+    for replica in replicas:
+        said += [_verdict(replica, worker, target) for worker in _asked(replica)]
+        if not replica.workers:
+            reason = "no worker runs; see the replica's log"
+            said.append(Verdict(replica.replica, NO_WORKER, 0, "absent", reason))
+    return tuple(said)
+
+
+def settled(replicas: Sequence[ReplicaState], revision: int) -> bool:
+    """Whether every worker has settled a revision: nothing more happens by itself."""
+    if not replicas or not all(replica.workers for replica in replicas):
+        return False
+    workers = [worker for replica in replicas for worker in _asked(replica)]
+    return bool(workers) and all(worker.revision >= revision for worker in workers)
+
+
+def followed(replicas: Sequence[ReplicaState], desired: Desired) -> bool:
+    """Whether every worker has settled a document and answers by its champion and canary."""
+    canary = str(desired.canary.target) if desired.canary else None
+    return settled(replicas, desired.revision) and all(
+        worker.champion == str(desired.champion) and worker.canary == canary
+        for replica in replicas
+        for worker in _asked(replica)
+    )
+
+
+def digests(said: Iterable[Verdict]) -> tuple[str, ...]:
+    """The different bundles that workers loaded under one target's name."""
+    return tuple(sorted({one.bundle_digest for one in said if one.bundle_digest is not None}))
+
+
+def _asked(replica: ReplicaState) -> Iterator[WorkerState]:
+    return (worker for worker in replica.workers if not worker.draining)
+
+
+def _verdict(replica: ReplicaState, worker: WorkerState, target: Target) -> Verdict:
+    for told in worker.targets:
+        if (told.version, told.generation) == (target.version, target.generation):
+            return _told(replica, worker, told)
+    return Verdict(replica.replica, worker.worker, worker.revision, "absent")
+
+
+def _told(replica: ReplicaState, worker: WorkerState, told: TargetState) -> Verdict:
+    return Verdict(
+        replica=replica.replica,
+        worker=worker.worker,
+        revision=worker.revision,
+        state=told.state,
+        reason=told.reason,
+        seconds=told.seconds,
+        bundle_digest=told.bundle_digest,
+    )

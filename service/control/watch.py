@@ -1,0 +1,237 @@
+"""The watch: a replica follows the desired state, keeps a copy of it, and says how it stands."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from model.desired import Change, Desired, Target
+from service.control.changes import again, withdraw
+from service.control.local_copy import LocalCopy
+from service.control.orphan import OrphanClock
+from service.control.state_store import StateStore
+from service.errors import LoadRefused, StateUnavailable
+from service.lifecycle.states import ReplicaState
+from service.supervisor.fleet import Fleet
+
+POLL_S = 0.25
+"""Between two looks at the state store."""
+RETRY_S = 1.0
+"""Between two attempts to write the first document."""
+REPORT_S = 1.0
+"""Between two reports when nothing changes."""
+REPORT_LIFE_S = 5.0
+"""How long a replica that died still counts."""
+_REPORT_PAUSE_S = 0.05
+
+Choose = Callable[[], Awaitable[Target]]
+"""The champion to begin with."""
+
+_log = logging.getLogger("choirrec")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a replica is to the others."""
+
+    replica: str
+    """Unique among those that share a desired state, and the same after a restart."""
+    host: str
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a replica does where no desired state stands anywhere."""
+
+    choose: Choose
+    """Raises LoadRefused while there is nothing to choose."""
+    version: int | None
+    """What to serve by its snapshot meanwhile; None: the newest."""
+
+
+class Watch:
+    """Follows the state store for one replica. Every method belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        fleet: Fleet,
+        copy: LocalCopy,
+        beginning: Beginning,
+        identity: Identity,
+    ) -> None:
+        """Begin with the local copy, which is followed only where the store does not answer.
+
+        Args:
+            store: holds the shared document.
+            fleet: this replica's workers.
+            copy: the document that this replica followed last.
+            beginning: where there is no document at all.
+            identity: of this replica.
+        """
+        self._store = store
+        self._fleet = fleet
+        self._copy = copy
+        self._beginning = beginning
+        self._identity = identity
+        self._woken = asyncio.Event()
+        self._first_try_s = 0.0
+        self._orphan = OrphanClock()
+        self.known = copy.read()
+        """The newest document this replica has seen."""
+        self.told = 0
+        """The revision that the workers were told; 0: none yet."""
+        self.trouble: str | None = None
+        """Why the state store or a first document is missing; None: all is well."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who this replica is."""
+        return self._identity
+
+    def state(self) -> ReplicaState:
+        """How this replica stands now."""
+        return ReplicaState(
+            replica=self._identity.replica,
+            host=self._identity.host,
+            when_s=time.time(),
+            revision=self.told,
+            workers=tuple(self._fleet.states()),
+        )
+
+    def wake(self) -> None:
+        """Look at the store now, for it has just been changed."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Follow and report until cancelled; nothing that goes wrong ends it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat(self.follow_once, self._next_look))
+            tasks.create_task(self._repeat(self.report_once, self._next_report))
+
+    async def follow_once(self) -> None:
+        """Look at the store and do what follows from it."""
+        try:
+            found = await self._store.read()
+            await self._reconcile(found)
+        except StateUnavailable as error:
+            self._in_trouble(error.detail)
+            self._go_on_without()
+
+    async def report_once(self) -> None:
+        """Tell the other replicas how this one stands, if the store can be reached."""
+        try:
+            await self._store.report(self.state(), REPORT_LIFE_S)
+        except StateUnavailable as error:
+            _log.debug("no report: %s", error.detail)
+
+    async def _reconcile(self, found: Desired | None) -> None:
+        known = self.known
+        if known is None and found is None:
+            await self._begin()
+            return
+        if found is not None and (known is None or found.revision > known.revision):
+            known = self._take(found)
+        elif known is not None and (found is None or found.revision < known.revision):
+            await self._put_back(found, known)
+        elif found is not None and found != known:
+            await self._settle(found)
+        self._well()
+        self._push()
+        if known is not None and self._orphan.is_orphan(known):
+            change = self._change("withdraw", "whoever asked for the candidate is gone")
+            await self._store.change(known.revision, withdraw(known, change))
+            self.wake()
+
+    async def _begin(self) -> None:
+        """Write the first document, or let the workers serve by the snapshot until one can be."""
+        if time.monotonic() < self._first_try_s:
+            return
+        self._first_try_s = time.monotonic() + RETRY_S
+        try:
+            champion = await self._beginning.choose()
+        except LoadRefused as refusal:
+            self._in_trouble(f"no desired state yet: {refusal.detail}")
+            self._go_on_without()
+            return
+        change = self._change("first", "no desired state stood anywhere; by this one's settings")
+        # The salt of a first document is never used: there is no canary.
+        await self._store.change(0, Desired(1, champion, change, "none"))
+        self.wake()
+
+    async def _put_back(self, found: Desired | None, known: Desired) -> None:
+        revision = 0 if found is None else found.revision
+        _log.warning(
+            "the state store holds revision %d; revision %d is put back", revision, known.revision
+        )
+        await self._store.change(revision, known)
+
+    async def _settle(self, found: Desired) -> None:
+        """Two documents of one revision: what the store holds wins, under the next number."""
+        change = self._change("settle", f"another revision {found.revision} had been followed")
+        await self._store.change(found.revision, again(found, change))
+        self.wake()
+
+    def _take(self, found: Desired) -> Desired:
+        _log.info(
+            "revision %d of the desired state: champion %s (%s by %s: %s)",
+            found.revision,
+            found.champion,
+            found.change.action,
+            found.change.who,
+            found.change.why,
+        )
+        self.known = found
+        self._copy.write(found)
+        return found
+
+    def _push(self) -> None:
+        if self.known is not None and self.told != self.known.revision:
+            self.told = self.known.revision
+            self._fleet.push(self.known)
+
+    def _go_on_without(self) -> None:
+        if self.known is None:
+            self._fleet.bootstrap(self._beginning.version)
+        self._push()
+
+    def _in_trouble(self, reason: str) -> None:
+        if self.trouble != reason:
+            _log.warning("%s", reason)
+        self.trouble = reason
+
+    def _well(self) -> None:
+        if self.trouble is not None:
+            _log.info("the desired state is followed again")
+        self.trouble = None
+
+    def _change(self, action: str, why: str) -> Change:
+        return Change(action, self._identity.replica, why, time.time())
+
+    async def _next_look(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    async def _next_report(self) -> None:
+        await asyncio.sleep(_REPORT_PAUSE_S)
+        try:
+            async with asyncio.timeout(REPORT_S):
+                await self._fleet.changed()
+        except TimeoutError:
+            pass
+
+    async def _repeat(
+        self, step: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]
+    ) -> None:
+        while True:
+            try:
+                await step()
+            except Exception:
+                _log.exception("following the desired state went wrong; it goes on")
+                await asyncio.sleep(RETRY_S)
+            await pause()
