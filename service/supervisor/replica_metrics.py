@@ -1,0 +1,81 @@
+"""The metrics of the replica itself: its workers, and how far they follow the desired state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ENDS = ("exit", "signal", "hung")
+"""How a process may end that nobody asked to."""
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """Name, kind and help text of one metric, and its label's values when it has one."""
+
+    name: str
+    kind: str
+    text: str
+    label: str = ""
+    values: tuple[str, ...] = ()
+
+
+_SPECS = (
+    _Spec("choirrec_workers", "gauge", "Workers that the replica should have."),
+    _Spec("choirrec_workers_alive", "gauge", "Workers that run."),
+    _Spec(
+        "choirrec_workers_ready",
+        "gauge",
+        "Workers that welcome requests, those that keep ending left out.",
+    ),
+    _Spec("choirrec_workers_looping", "gauge", "Workers that keep ending soon after their start."),
+    _Spec(
+        "choirrec_worker_ends_total",
+        "counter",
+        "Ends of workers and siblings that nobody asked for; each is spawned again.",
+        "reason",
+        ENDS,
+    ),
+    _Spec(
+        "choirrec_desired_revision",
+        "gauge",
+        "The revision of the desired state that the workers were told; 0: none yet.",
+    ),
+    _Spec(
+        "choirrec_settled_revision",
+        "gauge",
+        "The last revision that every worker has settled; below the desired one while they load.",
+    ),
+)
+
+
+class ReplicaMetrics:
+    """What the supervisor counts and says of itself."""
+
+    def __init__(self) -> None:
+        """Begin with nothing counted."""
+        self.ends = dict.fromkeys(ENDS, 0)
+
+    def exposition(self, gauges: Mapping[str, float]) -> str:
+        """All metrics in Prometheus' text format.
+
+        Args:
+            gauges: their values now, by name without ``choirrec_``.
+        """
+        lines = []
+        for spec in _SPECS:
+            lines += [f"# HELP {spec.name} {spec.text}", f"# TYPE {spec.name} {spec.kind}"]
+            if spec.label:
+                lines += [f'{spec.name}{{{spec.label}="{v}"}} {self.ends[v]}' for v in spec.values]
+            else:
+                lines.append(f"{spec.name} {gauges[spec.name.removeprefix('choirrec_')]}")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def replica_metrics_table() -> str:
+    """The table of these metrics as Markdown, for the documentation."""
+    rows = [f"| `{s.name}` | {s.kind} | {_label(s)} | {s.text} |" for s in _SPECS]
+    head = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def _label(spec: _Spec) -> str:
+    return f"`{spec.label}`: {', '.join(spec.values)}" if spec.label else ""
