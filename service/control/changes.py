@@ -34,10 +34,13 @@ def check_promotion(desired: Desired, target: Target) -> None:
     Raises:
         ChangeRefused: when a canary of a third version runs, which would lose its champion.
     """
-    versions = (target.version, desired.champion.version)
-    if desired.canary is not None and desired.canary.target.version not in versions:
+    running = desired.canary
+    if running is not None and target.version not in (
+        running.target.version,
+        desired.champion.version,
+    ):
         raise ChangeRefused(
-            f"{desired.canary.target} is the canary; stop it or promote it before another version"
+            f"{running.target} is the canary; stop it or promote it before another version"
         )
 
 
