@@ -1,10 +1,19 @@
 """The repository of bundles: any fsspec URL, a local folder by default."""
 
+import errno
+import shutil
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import fsspec
 
-from model.bundle import MANIFEST, MAX_BUNDLE_BYTES, BrokenBundle, Manifest, safe_name
+from model.array_file import HEAD_BYTES, parse_header
+from model.manifest import MANIFEST, MAX_MANIFEST_BYTES, BrokenBundle, Manifest
+from model.sealed_files import Entry, check_entries, check_size
+
+LARGE_BYTES = 2**20
+"""From here on a file's beginning is looked at before the whole of it is copied."""
 
 
 class UnknownVersion(LookupError):
@@ -38,7 +47,9 @@ class Repository:
             UnknownVersion: when the version is not there or not complete.
             BrokenBundle: when its manifest cannot be read, or is another version's.
         """
-        return self._parsed(version, self._manifest_bytes(version))
+        self._require(version)
+        told = self._files.info(f"{self._root}/{version}/{MANIFEST}")
+        return self._parsed(version, self._manifest_bytes(version, _entry(told)))
 
     def put(self, folder: Path, version: int) -> None:
         """Copy a sealed bundle into the repository, its manifest last.
@@ -57,27 +68,57 @@ class Repository:
         self._files.put_file(str(folder / MANIFEST), f"{target}/{MANIFEST}.tmp")
         self._files.mv(f"{target}/{MANIFEST}.tmp", f"{target}/{MANIFEST}")
 
-    def fetch(self, version: int, folder: Path) -> None:
-        """Copy a version into an empty private folder, its manifest last.
+    def size_bytes(self, version: int) -> int:
+        """Bytes of a version's files, without reading any of them.
 
         Raises:
             UnknownVersion: when the version is not there or not complete.
-            BrokenBundle: when the manifest is unreadable, names files outside the bundle or
-                files that are missing, or when the bundle is too large.
         """
-        source = f"{self._root}/{version}"
-        manifest_bytes = self._manifest_bytes(version)
+        self._require(version)
+        return sum(entry.size for entry in self._entries(version).values())
+
+    def fetch(self, version: int, folder: Path) -> None:
+        """Copy a version into an empty private folder, its manifest last.
+
+        Args:
+            version: the model version.
+            folder: where to; it is on the disk that must have the room.
+
+        Raises:
+            UnknownVersion: when the version is not there or not complete.
+            BrokenBundle: before anything is copied: when the manifest is unreadable or names files
+                outside the bundle, when files are missing, too many, links, or too large.
+            OSError: when the disk has no room for it.
+        """
+        self._require(version)
+        entries = self._entries(version)
+        manifest_bytes = self._manifest_bytes(version, entries[MANIFEST])
         manifest = self._parsed(version, manifest_bytes)
-        self._refuse_extra_files(source, manifest)
-        self._copy(source, folder, manifest)
+        check_entries(entries, manifest.files)
+        self._check_arrays(version, entries)
+        _check_room(folder, sum(entry.size for entry in entries.values()))
+        self._copy(version, folder, manifest)
         (folder / MANIFEST).write_bytes(manifest_bytes)
 
-    def _manifest_bytes(self, version: int) -> bytes:
-        if version not in self.versions():
-            raise UnknownVersion(
-                f"model version {version} is not in {self.url}; it holds {self.versions()}"
-            )
-        return bytes(self._files.cat_file(f"{self._root}/{version}/{MANIFEST}"))
+    def _require(self, version: int) -> None:
+        if version not in (known := self.versions()):
+            raise UnknownVersion(f"model version {version} is not in {self.url}; it holds {known}")
+
+    def _entries(self, version: int) -> Mapping[str, Entry]:
+        source = f"{self._root}/{version}"
+        found: Mapping[str, Mapping[str, Any]] = self._files.find(source, detail=True)
+        return {
+            PurePosixPath(path).relative_to(source).as_posix(): _entry(told)
+            for path, told in found.items()
+        }
+
+    def _manifest_bytes(self, version: int, entry: Entry) -> bytes:
+        check_entries({MANIFEST: entry}, ())
+        # Never more than was listed, should it grow meanwhile.
+        place = f"{self._root}/{version}/{MANIFEST}"
+        text = bytes(self._files.cat_file(place, start=0, end=MAX_MANIFEST_BYTES + 1))
+        check_size(f"{MANIFEST}: ", len(text), MAX_MANIFEST_BYTES)
+        return text
 
     @staticmethod
     def _parsed(version: int, text: bytes) -> Manifest:
@@ -86,22 +127,39 @@ class Repository:
             raise BrokenBundle(f"folder {version} holds model_version {manifest.model_version}")
         return manifest
 
-    def _refuse_extra_files(self, source: str, manifest: Manifest) -> None:
-        found = self._files.find(source, detail=True)
-        size = sum(entry["size"] or 0 for entry in found.values())
-        if size > MAX_BUNDLE_BYTES:
-            raise BrokenBundle(f"{size} bytes, at most {MAX_BUNDLE_BYTES} are accepted")
-        names = {PurePosixPath(path).relative_to(source).as_posix() for path in found}
-        if extra := sorted(names - set(manifest.files) - {MANIFEST}):
-            raise BrokenBundle(f"files the manifest does not name: {', '.join(extra[:5])}")
+    def _check_arrays(self, version: int, entries: Mapping[str, Entry]) -> None:
+        """Copy no large array that is not as long as its header says."""
+        for name, entry in entries.items():
+            if not name.endswith(".npy") or entry.size < LARGE_BYTES:
+                continue
+            place = f"{self._root}/{version}/{name}"
+            try:
+                parse_header(self._files.cat_file(place, start=0, end=HEAD_BYTES), entry.size)
+            except ValueError as error:
+                raise BrokenBundle(f"{name}: {error}") from error
 
-    def _copy(self, source: str, folder: Path, manifest: Manifest) -> None:
+    def _copy(self, version: int, folder: Path, manifest: Manifest) -> None:
         for name in manifest.files:
-            target = folder / safe_name(name)
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                if self._files.info(f"{source}/{name}").get("islink"):
-                    raise BrokenBundle(f"{name}: a link; bundles hold plain files only")
-                self._files.get_file(f"{source}/{name}", str(target))
+                self._files.get_file(f"{self._root}/{version}/{name}", str(target))
             except FileNotFoundError as error:
-                raise BrokenBundle(f"missing file: {name}; copy the bundle again") from error
+                raise BrokenBundle(f"missing files: {name}; copy the bundle again") from error
+
+
+def _entry(told: Mapping[str, Any]) -> Entry:
+    if told.get("islink"):
+        return Entry("link", 0)
+    return Entry("file" if told["type"] == "file" else "other", told["size"] or 0)
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"a copy needs {needed} bytes, the disk has {free} left; make room or name another "
+            "folder",
+            str(folder),
+        )

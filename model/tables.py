@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.array_file import map_array
 from model.assembly import GroupArrays, Ids, UserArrays
 from model.spec import AGE_BUCKETS, FIRST_CODE, PAD, FeatureSpec
 
@@ -150,9 +151,9 @@ def _rows(tables: Sequence[Floats], codes_RF: Ids) -> list[Floats]:
 def _load(path: Path, shape: tuple[int | None, ...]) -> Floats:
     """Map a table; None in the shape is any size."""
     try:
-        table: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        raise MalformedTables(f"{path.name}: no array can be read from it ({error})") from error
+        table: Floats = map_array(path)
+    except ValueError as error:
+        raise MalformedTables(f"{path.name}: {error}") from error
     fits = len(table.shape) == len(shape) and all(
         wanted in (None, size) for wanted, size in zip(shape, table.shape, strict=True)
     )
@@ -164,8 +165,7 @@ def _load(path: Path, shape: tuple[int | None, ...]) -> Floats:
         )
     if not np.isfinite(table).all():
         raise MalformedTables(f"{path.name}: holds NaN or infinity; train and export again")
-    # A plain view of the mapping: numpy's memmap class makes every look-up pay for itself.
-    return np.asarray(table)
+    return table
 
 
 def _load_all(table: "_Loader", stem: str, rows: Sequence[int]) -> tuple[Floats, ...]:

@@ -1,6 +1,7 @@
 """The repository: versions go in once, whole, and come out as they went in."""
 
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,9 +10,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from model import repository as repositories
+from model import sealed_files
 from model.bundle import MANIFEST, BrokenBundle, open_bundle
 from model.repository import Repository, UnknownVersion
+from tests.broken_bundles import BROKEN
 from tests.fixtures.bundles import make_world, write_bundle
 
 
@@ -117,7 +119,7 @@ def test_a_missing_file_is_told(url: str, sealed: Path, tmp_path: Path) -> None:
     files, root = fsspec.core.url_to_fs(url)
     files.rm_file(f"{root}/1/tables/user.npy")
     (tmp_path / "private").mkdir()
-    with pytest.raises(BrokenBundle, match=r"missing file: tables/user.npy"):
+    with pytest.raises(BrokenBundle, match=r"missing files: tables/user.npy"):
         repository.fetch(1, tmp_path / "private")
     assert not (tmp_path / "private" / MANIFEST).exists()
 
@@ -165,11 +167,49 @@ def test_an_oversized_version_is_refused_before_copying(
     """A version above the limit never reaches the local disk."""
     repository = Repository(url)
     repository.put(sealed, 1)
-    monkeypatch.setattr(repositories, "MAX_BUNDLE_BYTES", 100)
+    monkeypatch.setattr(sealed_files, "MAX_BUNDLE_BYTES", 100)
     (tmp_path / "private").mkdir()
     with pytest.raises(BrokenBundle, match="at most 100 are accepted"):
         repository.fetch(1, tmp_path / "private")
     assert list((tmp_path / "private").iterdir()) == []
+
+
+def test_a_version_too_large_for_the_disk_is_not_begun(
+    url: str, sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk has no room for a version, none of it is copied, and both sizes are told."""
+    repository = Repository(url)
+    repository.put(sealed, 1)
+    size = repository.size_bytes(1)
+    assert size == sum(path.stat().st_size for path in sealed.rglob("*") if path.is_file())
+    left = shutil.disk_usage(tmp_path)._replace(free=size - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: left)
+    (tmp_path / "private").mkdir()
+    with pytest.raises(OSError, match=f"needs {size} bytes, the disk has {size - 1} left"):
+        repository.fetch(1, tmp_path / "private")
+    assert list((tmp_path / "private").iterdir()) == []
+
+
+def fetch_and_open(repository: Repository, private: Path) -> None:
+    """What loading does with version 1."""
+    repository.fetch(1, private)
+    open_bundle(private)
+
+
+@pytest.mark.parametrize("kind", [k for k, broken in BROKEN.items() if not broken.files_pass])
+def test_a_broken_version_is_refused_by_fetching_or_opening(
+    kind: str, sealed: Path, tmp_path: Path
+) -> None:
+    """Every damage done in the repository is told exactly, before or after the copy, and soon."""
+    folder, private = tmp_path / "repository" / "1", tmp_path / "private"
+    shutil.copytree(sealed, folder)
+    private.mkdir()
+    BROKEN[kind](folder)
+    repository, started = Repository(str(tmp_path / "repository")), time.monotonic()
+    with pytest.raises((BrokenBundle, UnknownVersion), match=BROKEN[kind].reason):
+        fetch_and_open(repository, private)
+    assert time.monotonic() - started < 5
+    assert not any(path.is_symlink() for path in private.rglob("*"))
 
 
 def test_links_in_a_local_repository_are_refused(sealed: Path, tmp_path: Path) -> None:
