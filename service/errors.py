@@ -13,6 +13,7 @@ ServiceError
 ├── ScoringFailed               scoring_failed
 ├── LoadError                   the operator can mend it
 │   ├── LoadRefused             load_refused
+│   │   └── LoadUnavailable     load_refused
 │   └── LoadInProgress          load_in_progress
 └── ControlError                a change of the desired state that was not made
     ├── ChangeRefused           change_refused
@@ -144,6 +145,10 @@ class LoadRefused(LoadError):
     """The version or the generation must not serve: the exact reason."""
 
     code = "load_refused"
+
+
+class LoadUnavailable(LoadRefused):
+    """What a load needs cannot be reached, or is not there yet: later it may be."""
 
 
 class LoadInProgress(LoadError):

@@ -20,8 +20,8 @@ from service.api.wire import Limits
 from service.features.breaker import GuardedStore
 from service.features.redis_store import RedisStore
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
-from service.lifecycle.lifecycle import Lifecycle
 from service.lifecycle.loading import BundleLoader
+from service.lifecycle.solo import Solo
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("choirrec")
 class Service:
     """The parts of one process that others need to hold."""
 
-    lifecycle: Lifecycle
+    lifecycle: Solo
     scoring_app: ScoringApp
     admin_app: FastAPI
 
@@ -61,7 +61,7 @@ def compose(settings: Settings) -> Service:
         OnnxRuntimeBackend(settings.threads),
         settings.chunk,
     )
-    lifecycle = Lifecycle(settings, loader, store, metrics)
+    lifecycle = Solo(settings, loader, store, metrics)
     limits = Limits(settings.max_candidates, settings.max_batch_requests)
     secret = settings.scoring_secret()
     route = ScoringRoute(lifecycle, metrics, limits, settings.max_body_bytes, secret)

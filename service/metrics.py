@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +48,18 @@ LADDER = (
 """Steps of the ladder, from the best to the last."""
 RECORD_KINDS = ("user", "group", "item")
 ITEM_STATUSES = ("known", "new", "unknown")
-VERDICTS = ("active", "refused")
+VERDICTS = ("ready", "refused")
+ROLES = ("champion", "canary")
+"""What answers callers."""
+RESIDENT_ROLES = (*ROLES, "candidate", "previous", "draining")
+"""What a worker holds a model as; the first that applies."""
+TARGET_STATES = (
+    *("fetching", "verifying", "loading", "golden", "warming"),
+    *("ready", "active", "draining", "failed"),
+)
 ACTIVITY_LEVELS = ("1", "2", "3", "4", "5")
 
-_LATENCY_S = (
+LATENCY_EDGES_S = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05),
     *(0.075, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
@@ -71,7 +80,7 @@ class _Spec:
 
 
 _HTTP_CODES = ("HTTP status",)
-_FREE = ("of the active model",)
+_FREE = ("of the model",)
 
 _SPECS = (
     _Spec(
@@ -85,14 +94,14 @@ _SPECS = (
         "histogram",
         "Time from the first byte of a scoring call handed over to its last byte sent.",
         {"route": ("score", "batch")},
-        _LATENCY_S,
+        LATENCY_EDGES_S,
     ),
     _Spec(
         "choirrec_stage_duration_seconds",
         "histogram",
         "Time of one stage of a scoring call.",
         {"stage": STAGES},
-        _LATENCY_S,
+        LATENCY_EDGES_S,
     ),
     _Spec("choirrec_in_flight_requests", "gauge", "Scoring calls being answered now.", {}),
     _Spec(
@@ -139,8 +148,32 @@ _SPECS = (
     _Spec(
         "choirrec_model_info",
         "gauge",
-        "1 for the model that is active.",
-        {"version": _FREE, "generation": _FREE, "bundle_digest": _FREE, "provider": _FREE},
+        "1 for every model that is held ready, by its role; the champion answers.",
+        {
+            "role": RESIDENT_ROLES,
+            "version": _FREE,
+            "generation": _FREE,
+            "bundle_digest": _FREE,
+            "provider": _FREE,
+        },
+    ),
+    _Spec(
+        "choirrec_targets",
+        "gauge",
+        "Targets (a version with a generation) that this worker holds or tries to, by state.",
+        {"state": TARGET_STATES},
+    ),
+    _Spec(
+        "choirrec_role_calls_total",
+        "counter",
+        "Calls answered, by the role of what answered; each request of a batch is a call.",
+        {"role": ROLES},
+    ),
+    _Spec(
+        "choirrec_role_errors_total",
+        "counter",
+        "Calls that ended with status 500 or above, by the role of what answered.",
+        {"role": ROLES},
     ),
     _Spec(
         "choirrec_model_loads_total",
@@ -149,6 +182,17 @@ _SPECS = (
         {"verdict": VERDICTS},
     ),
 )
+
+
+class ModelName(NamedTuple):
+    """What ``choirrec_model_info`` says of one model."""
+
+    role: str
+    version: str
+    generation: str
+    bundle_digest: str
+    """Its first characters."""
+    provider: str
 
 
 class Histogram(Collector):
@@ -218,12 +262,21 @@ class Metrics:
         self.round_trips = self._counter(specs["redis_round_trips"])
         self.breaker_open = self._gauge(specs["redis_breaker_open"])
         self.model_loads = self._counter(specs["model_loads"])
+        self.role_calls = self._counter(specs["role_calls"])
+        self.role_errors = self._counter(specs["role_errors"])
+        self._targets = self._gauge(specs["targets"])
         self._model_info = self._gauge(specs["model_info"])
 
-    def name_model(self, version: int, generation: str, bundle_digest: str, provider: str) -> None:
-        """Say which model is active from now on."""
+    def name_models(self, models: Iterable[ModelName]) -> None:
+        """Say which models are held from now on."""
         self._model_info.clear()
-        self._model_info.labels(str(version), generation, bundle_digest[:12], provider).set(1)
+        for model in models:
+            self._model_info.labels(*model).set(1)
+
+    def count_targets(self, states: Sequence[str]) -> None:
+        """Say in which states the targets are from now on, one entry each."""
+        for state in TARGET_STATES:
+            self._targets.labels(state).set(states.count(state))
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

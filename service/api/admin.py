@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.http import check_key
 from service.api.problems import install_problems
 from service.api.status import ModelsReport, add_metrics_route, report_models
-from service.lifecycle.lifecycle import Lifecycle
+from service.lifecycle.solo import Solo
 from service.metrics import Metrics
 
 
@@ -30,7 +30,7 @@ class VerdictReport(BaseModel):
     seconds: float
 
 
-def create_admin_app(lifecycle: Lifecycle, metrics: Metrics, secret: bytes | None) -> FastAPI:
+def create_admin_app(lifecycle: Solo, metrics: Metrics, secret: bytes | None) -> FastAPI:
     """The admin app, apart from the scoring app so that another process may own it.
 
     Args:

@@ -60,6 +60,7 @@ def _one(
     metrics.stage_duration.observe(assembled_s - started_s, "assemble")
     metrics.stage_duration.observe(time.perf_counter() - assembled_s, "infer")
     _count(evidence, candidates, scores, metrics)
+    served.tally.scored(scores.scores, scores.alpha_fusion, evidence.activity_level)
     return _columns(served, call, evidence, candidates, scores)
 
 

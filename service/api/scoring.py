@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -26,17 +27,52 @@ from service.api.http import (
 from service.api.wire import Call, Limits, parse_batch, parse_single
 from service.errors import PROBLEMS, MethodNotAllowed, ServiceError
 from service.lifecycle.lifecycle import Lifecycle
-from service.metrics import Metrics
+from service.lifecycle.served_model import ServedModel
+from service.metrics import ROLES, Metrics
 
 ROUTES: Mapping[str, str] = {"/score": "score", "/score/batch": "batch"}
 """Paths of this route, and their names in metrics."""
+OK = 200
 CALLER_LEFT = 499
+TESTER = b"x-choirrec-canary"
+"""The header by which a tester asks for the canary, with the value 1."""
 
 _log = logging.getLogger("choirrec")
 _PARSERS: Mapping[str, Callable[[bytes, Limits, str], list[Call]]] = {
     "score": parse_single,
     "batch": parse_batch,
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """The calls of one request that one model answers."""
+
+    served: ServedModel
+    role: str
+    """champion or canary."""
+    places: list[int]
+    """Of the calls in the request."""
+
+
+@dataclass(eq=False)
+class Exchange:
+    """One HTTP request and what became of it."""
+
+    route: str
+    shares: Sequence[Share] = ()
+    """Empty until models were chosen; after a failure, the one that failed."""
+    body: bytes = b""
+    calls: Sequence[Call] = ()
+    answers: Sequence[Any] = ()
+    """One per call, as ``service.api.answer`` gives them."""
+    seconds: float = 0.0
+    """From the first byte handed over to the last byte sent."""
+    headers: Headers = field(default_factory=dict)
+
+
+Watcher = Callable[[Exchange], None]
+"""Told of every answered request, after its last byte was sent; must not block."""
 
 
 class ScoringRoute:
@@ -49,6 +85,7 @@ class ScoringRoute:
         limits: Limits,
         max_body_bytes: int,
         secret: bytes | None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         """Make the route.
 
@@ -58,21 +95,25 @@ class ScoringRoute:
             limits: how much one call may hold.
             max_body_bytes: bytes of a body at most.
             secret: the API key; None: no key is asked for.
+            watchers: told of every answered request.
         """
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._limits = limits
         self._max_body_bytes = max_body_bytes
         self._secret = secret
+        self._watchers = watchers
+        self._role_calls = {role: metrics.role_calls.labels(role) for role in ROLES}
+        self._role_errors = {role: metrics.role_errors.labels(role) for role in ROLES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request to a path of ``ROUTES``."""
-        route = ROUTES[scope["path"]]
+        exchange = Exchange(ROUTES[scope["path"]])
         started_s = time.perf_counter()
         status = CALLER_LEFT
         self._metrics.in_flight.inc()
         try:
-            reply = await self._reply(route, scope, receive)
+            reply = await self._reply(exchange, scope, receive)
             if reply is not None:
                 # The one place that sends: whatever fails in it, no second response follows.
                 await respond(send, self._closing(reply))
@@ -82,15 +123,18 @@ class ScoringRoute:
             raise
         finally:
             self._metrics.in_flight.dec()
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_duration.observe(time.perf_counter() - started_s, route)
+            exchange.seconds = time.perf_counter() - started_s
+            self._count(exchange, status)
+        if status == OK:
+            for watcher in self._watchers:
+                watcher(exchange)
 
-    async def _reply(self, route: str, scope: Scope, receive: Receive) -> Reply | None:
+    async def _reply(self, exchange: Exchange, scope: Scope, receive: Receive) -> Reply | None:
         """The answer or the problem; None: the caller left."""
-        headers = headers_of(scope)
-        request_id = request_id_of(headers)
+        exchange.headers = headers_of(scope)
+        request_id = request_id_of(exchange.headers)
         try:
-            return await self._answer(route, scope, headers, request_id, receive)
+            return await self._answer(exchange, scope, request_id, receive)
         except ServiceError as error:
             code, detail = error.code, error.detail
         except Exception:
@@ -105,23 +149,65 @@ class ScoringRoute:
         return replace(reply, headers=[*reply.headers, (b"connection", b"close")])
 
     async def _answer(
-        self, route: str, scope: Scope, headers: Headers, request_id: str, receive: Receive
+        self, exchange: Exchange, scope: Scope, request_id: str, receive: Receive
     ) -> Reply | None:
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['method']} {scope['path']}: use POST")
-        check_key(headers, self._secret)
-        body = await read_body(headers, receive, self._max_body_bytes)
+        check_key(exchange.headers, self._secret)
+        body = await read_body(exchange.headers, receive, self._max_body_bytes)
         if body is None:
             return None
         started_s = time.perf_counter()
-        calls = _PARSERS[route](body, self._limits, request_id)
+        calls = _PARSERS[exchange.route](body, self._limits, request_id)
         self._metrics.stage_duration.observe(time.perf_counter() - started_s, "parse")
-        with self._lifecycle.current() as served:
-            payload = self._encoded(route, await answer(served, calls, self._metrics))
-            version = str(served.version).encode()
-        named = calls[0].request_id if route == "score" else request_id
-        extra = [(b"x-model-version", version), (b"x-request-id", named.encode())]
-        return Reply(200, JSON_TYPE, payload, extra)
+        exchange.body, exchange.calls = body, calls
+        with ExitStack() as leases:
+            exchange.shares = shares = self._shares(exchange)
+            for share in shares:
+                leases.enter_context(share.served)
+            payload = self._encoded(exchange.route, await self._answers(exchange))
+        versions = ", ".join(str(share.served.version) for share in shares)
+        named = calls[0].request_id if exchange.route == "score" else request_id
+        extra = [(b"x-model-version", versions.encode()), (b"x-request-id", named.encode())]
+        return Reply(OK, JSON_TYPE, payload, extra)
+
+    def _shares(self, exchange: Exchange) -> list[Share]:
+        """Who answers which call: each by its own user, before anything is read of them."""
+        lifecycle, tester = self._lifecycle, exchange.headers.get(TESTER) == b"1"
+        shares: dict[ServedModel, Share] = {}
+        for place, call in enumerate(exchange.calls):
+            served = lifecycle.current(call.user_id, tester=tester)
+            if served not in shares:
+                role = "canary" if served is lifecycle.roles.canary else "champion"
+                shares[served] = Share(served, role, [])
+            shares[served].places.append(place)
+        return list(shares.values())
+
+    async def _answers(self, exchange: Exchange) -> list[Any]:
+        """The answers in the order of the calls."""
+        answers: list[Any] = [None] * len(exchange.calls)
+        for share in exchange.shares:
+            calls = [exchange.calls[place] for place in share.places]
+            try:
+                found = await answer(share.served, calls, self._metrics)
+            except Exception:
+                exchange.shares = [share]
+                raise
+            for place, one in zip(share.places, found, strict=True):
+                answers[place] = one
+        exchange.answers = answers
+        return answers
+
+    def _count(self, exchange: Exchange, status: int) -> None:
+        failed = status >= PROBLEMS["internal"].status
+        self._metrics.requests.labels(exchange.route, str(status)).inc()
+        self._metrics.request_duration.observe(exchange.seconds, exchange.route)
+        for share in exchange.shares:
+            calls = len(share.places)
+            share.served.tally.answered(exchange.seconds, calls, failed=failed)
+            self._role_calls[share.role].inc(calls)
+            if failed:
+                self._role_errors[share.role].inc(calls)
 
     def _encoded(self, route: str, answers: Sequence[Any]) -> bytes:
         started_s = time.perf_counter()

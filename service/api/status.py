@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from service.api.http import check_key
 from service.errors import NotReady
 from service.lifecycle.lifecycle import Lifecycle
+from service.lifecycle.served_model import ServedModel
 from service.metrics import MEDIA_TYPE, Metrics
 
 
@@ -16,8 +17,10 @@ class Health(BaseModel):
 
 
 class ModelReport(BaseModel):
-    """The active model."""
+    """A model that answers callers."""
 
+    role: str
+    """champion or canary."""
     model_version: int
     generation: str
     """Whose records are read; the snapshot's while no generation could be reached."""
@@ -34,48 +37,69 @@ class ModelReport(BaseModel):
     """Requests being answered with it now."""
 
 
-class LoadReport(BaseModel):
-    """The last load, begun by the start or by an operator."""
+class TargetReport(BaseModel):
+    """A version with a generation that this worker holds or tries to hold."""
 
+    model_version: int
+    """0: the newest, not known yet."""
+    generation: str
+    """Empty: none is known yet."""
     state: str
-    model_version: int | None
-    generation: str | None
     reason: str | None
+    """Why it failed, or why it answers without its generation."""
+    seconds: float | None
+    """From its first step to ready."""
 
 
 class ModelsReport(BaseModel):
-    """Everything that is active, and the last load."""
+    """What answers in this worker, the champion first, and everything that it holds."""
 
+    worker: int
+    revision: int
+    """Of the desired state, as far as it has settled here; 0: none is known yet."""
     models: list[ModelReport]
-    last_load: LoadReport
+    targets: list[TargetReport]
 
 
 def report_models(lifecycle: Lifecycle) -> ModelsReport:
-    """What serves now, and where the last load stands."""
-    champion, progress = lifecycle.champion, lifecycle.progress
-    models = []
-    if champion is not None:
-        models.append(
-            ModelReport(
-                model_version=champion.version,
-                generation=champion.generation_name,
-                generation_available=champion.generation is not None,
-                bundle_digest=champion.bundle_digest,
-                feature_contract=champion.feature_contract,
-                provider=champion.loaded.provider,
-                newcomers=champion.newcomers.absence or "grouped",
-                state="draining" if lifecycle.draining else "active",
-                activated_s=champion.activated_s,
-                leases=champion.leases,
+    """What answers now, and what is held."""
+    state, roles = lifecycle.state(), lifecycle.roles
+    pairs = (("champion", roles.champion), ("canary", roles.canary))
+    return ModelsReport(
+        worker=state.worker,
+        revision=state.revision,
+        models=[
+            _model(role, served, draining=state.draining)
+            for role, served in pairs
+            if served is not None
+        ],
+        targets=[
+            TargetReport(
+                model_version=target.version,
+                generation=target.generation,
+                state=target.state,
+                reason=target.reason,
+                seconds=target.seconds,
             )
-        )
-    load = LoadReport(
-        state=progress.state,
-        model_version=progress.version,
-        generation=progress.generation,
-        reason=progress.reason,
+            for target in state.targets
+        ],
     )
-    return ModelsReport(models=models, last_load=load)
+
+
+def _model(role: str, served: ServedModel, *, draining: bool) -> ModelReport:
+    return ModelReport(
+        role=role,
+        model_version=served.version,
+        generation=served.generation_name,
+        generation_available=served.generation is not None,
+        bundle_digest=served.bundle_digest,
+        feature_contract=served.feature_contract,
+        provider=served.loaded.provider,
+        newcomers=served.newcomers.absence or "grouped",
+        state="draining" if draining else "active",
+        activated_s=served.activated_s,
+        leases=served.leases,
+    )
 
 
 def status_routes(lifecycle: Lifecycle, metrics: Metrics, secret: bytes | None) -> APIRouter:
@@ -96,7 +120,7 @@ def status_routes(lifecycle: Lifecycle, metrics: Metrics, secret: bytes | None) 
 
     @router.get("/v1/models", dependencies=[Depends(keyed)])
     async def models() -> ModelsReport:
-        """The model that answers now, and the last load."""
+        """What answers in this worker, and everything that it holds."""
         return report_models(lifecycle)
 
     @router.get("/health/live")
@@ -107,13 +131,13 @@ def status_routes(lifecycle: Lifecycle, metrics: Metrics, secret: bytes | None) 
     @router.get("/health/startup")
     async def startup() -> Health:
         """Whether a model has become active since the process began."""
-        lifecycle.current()
+        lifecycle.current("")
         return Health(status="started")
 
     @router.get("/health/ready")
     async def ready() -> Health:
         """Whether new requests are welcome: a checked model is active and not draining."""
-        lifecycle.current()
+        lifecycle.current("")
         if lifecycle.draining:
             raise NotReady("the service is draining and takes no new callers")
         return Health(status="ready")

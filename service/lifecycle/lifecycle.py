@@ -1,265 +1,314 @@
-"""The lifecycle of what serves: one champion, swapped whole, and the states on the way there."""
+"""The lifecycle: a worker makes what it holds and what answers equal to the desired state."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from model.generation import Generation
-from service.errors import LoadError, LoadInProgress, LoadRefused, NotReady
-from service.features.priors import Priors
-from service.features.reader import RecordReader
-from service.features.store import FeatureStore, StoreUnavailable
-from service.lifecycle.generations import choose_generation, control_deadline_s
+from model.desired import Desired
+from service.errors import NotReady
+from service.features.store import FeatureStore
+from service.lifecycle.background import Background
+from service.lifecycle.holding import Holding, Order
+from service.lifecycle.joining import Joiner
 from service.lifecycle.loading import BundleLoader
-from service.lifecycle.served_model import LoadedBundle, ServedModel
-from service.metrics import Metrics
+from service.lifecycle.residents import RETRY_S, Key, Resident
+from service.lifecycle.roles import Roles
+from service.lifecycle.served_model import ServedModel
+from service.lifecycle.states import WorkerState
+from service.metrics import Metrics, ModelName
 from service.settings import Settings
-
-RETRY_S = 1.0
-"""Between attempts to reach what was missing at the start."""
-
-Choose = Callable[[str, str | None], Awaitable[Generation | None]]
-"""Chooses the generation for a feature contract, by name or the newest one."""
 
 _log = logging.getLogger("choirrec")
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a load ended."""
+@dataclass(frozen=True, eq=False)
+class _Wish:
+    """What is to be held."""
 
-    version: int
-    generation: str
-    bundle_digest: str
-    feature_contract: str
-    seconds: float
-    """From the call to the swap."""
+    keys: tuple[Key, ...]
+    """The champion first."""
+    desired: Desired | None
+    version: int | None = None
+    """What to serve while no desired state is known; None: the newest."""
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the last load stands."""
-
-    state: str
-    """starting, fetching, verifying, loading, golden, warming, active or failed."""
-    version: int | None
-    generation: str | None
-    reason: str | None
-    """Why it failed; None otherwise."""
+    @property
+    def revision(self) -> int:
+        return self.desired.revision if self.desired else 0
 
 
 class Lifecycle:
-    """Holds the champion. Every method belongs to the event loop's thread."""
+    """Steers what one worker holds. Every method belongs to the event loop's thread."""
 
     def __init__(
-        self, settings: Settings, loader: BundleLoader, store: FeatureStore, metrics: Metrics
+        self,
+        settings: Settings,
+        loader: BundleLoader,
+        store: FeatureStore,
+        metrics: Metrics,
+        worker: int = 0,
     ) -> None:
-        """Begin without a champion.
+        """Begin with nothing.
 
         Args:
-            settings: what to start with, and the budget of reads.
+            settings: the budget of reads, and threads of graphs.
             loader: loads bundles.
             store: holds the generations.
-            metrics: counts loads and names the model.
+            metrics: counts loads and names the models.
+            worker: the number of this worker.
         """
-        self._settings = settings
-        self._loader = loader
         self._store = store
         self._metrics = metrics
-        self._champion: ServedModel | None = None
-        self._draining_models: set[ServedModel] = set()
-        self._loading = False
+        self._worker = worker
+        # Threads that graphs run on are started by a load and would inherit its priority.
+        background = Background(modest=settings.threads == 1)
+        joiner = Joiner(store, settings, metrics)
+        self._holding = Holding(loader, joiner, background, metrics, self._changed)
+        self._roles = Roles()
+        self._wish: _Wish | None = None
+        self._settled = 0
+        self._draining = False
+        self._listeners: list[Callable[[], None]] = []
+        self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._waiters: set[asyncio.Task[None]] = set()
-        self.progress = Progress("starting", settings.model_version, settings.generation, None)
-        self.draining = False
 
     @property
-    def champion(self) -> ServedModel | None:
-        """The active model, if there is one."""
-        return self._champion
+    def roles(self) -> Roles:
+        """Who answers now."""
+        return self._roles
 
     @property
     def ready(self) -> bool:
         """Whether new requests are welcome: a champion is active, checked, and not draining."""
-        return self._champion is not None and not self.draining
+        return self._roles.champion is not None and not self._draining
 
-    def current(self) -> ServedModel:
-        """The champion, to be leased at once by ``with``.
+    @property
+    def draining(self) -> bool:
+        """Whether the worker is about to end and takes no new callers."""
+        return self._draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._draining = draining
+        self._changed()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call somebody whenever ``state`` says something new, counts and leases apart."""
+        self._listeners.append(listener)
+
+    def current(self, user_id: str, *, tester: bool = False) -> ServedModel:
+        """The model that answers a user, to be leased at once by ``with``.
+
+        Args:
+            user_id: as in the request.
+            tester: whether the caller asks for the canary.
 
         Raises:
-            NotReady: when there is none yet.
+            NotReady: when there is no champion yet.
         """
-        if self._champion is None:
-            reason = self.progress.reason or f"state {self.progress.state}"
-            raise NotReady(f"no model is active yet: {reason}")
-        return self._champion
+        served = self._roles.choose(user_id, tester=tester)
+        if served is None:
+            raise NotReady(f"no model is active yet: {self.trouble}")
+        return served
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no champion yet."""
+        residents = [resident for _, resident in self._holding.residents]
+        reasons = [resident.reason for resident in residents if resident.reason]
+        states = [f"state {resident.state}" for resident in residents]
+        return next(iter(reasons + states), "state starting")
+
+    def bootstrap(self, version: int | None) -> None:
+        """Serve a version by its prior snapshot until a desired state is known.
+
+        Args:
+            version: the model version; None: the newest one. Once a desired state is known,
+                this means nothing.
+        """
+        if self._wish is None or self._wish.desired is None:
+            self._follow(_Wish((None,), None, version))
+
+    def reconcile(self, desired: Desired) -> None:
+        """Make what is held and what answers equal to a desired state, as soon as possible.
+
+        The newest document wins; one that is given again, or an older one, changes nothing.
+
+        Args:
+            desired: the document.
+        """
+        known = self._wish.desired if self._wish else None
+        if known is not None and (desired.revision < known.revision or desired == known):
+            return
+        self._follow(_Wish(desired.resident, desired))
 
     def start(self) -> None:
-        """Begin to load what the settings name, and keep trying until it serves in full."""
-        self._keeper = asyncio.create_task(self._keep_trying())
+        """Begin to follow what is wished."""
+        self._keeper = asyncio.create_task(self._keep_following())
 
     async def stop(self) -> None:
-        """Stop trying, let the champion go and close the store."""
+        """Follow no more, let every model go and close the store."""
+        self._wish = None  # a load under way ends at its next step
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        if self._champion is not None:
-            self._champion.retire()
+        await self._holding.stop()
         await self._store.close()
 
-    async def load(self, version: int | None, generation: str | None) -> Verdict:
-        """Load a version with a generation and swap to it; a failure leaves the champion alone.
-
-        Args:
-            version: the model version; None: the newest one.
-            generation: the generation; None: the newest one that fits the bundle.
-
-        Raises:
-            LoadInProgress: when another load is under way.
-            LoadRefused: with the exact reason.
-        """
-        return await self._attempt(version, generation, self._generation)
-
-    async def _attempt(
-        self,
-        version: int | None,
-        generation: str | None,
-        choose: Choose,
-    ) -> Verdict:
-        if self._loading:
-            raise LoadInProgress("another load is under way; wait for its verdict")
-        self._loading = True
-        self.progress = Progress("fetching", version, generation, None)
-        started_s = time.monotonic()
-        try:
-            served = await self._served(version, generation, choose)
-        except LoadError as error:
-            self._failed(version, generation, error.detail)
-            raise
-        except Exception as error:
-            _log.exception("load of version %s failed", version)
-            self._failed(version, generation, f"{type(error).__name__}: {error}")
-            raise LoadRefused(f"{type(error).__name__}: {error}") from error
-        finally:
-            self._loading = False
-        self._activate(served)
-        return Verdict(
-            version=served.version,
-            generation=served.generation_name,
-            bundle_digest=served.bundle_digest,
-            feature_contract=served.feature_contract,
-            seconds=time.monotonic() - started_s,
+    def state(self) -> WorkerState:
+        """What this worker holds, and what it has answered."""
+        names = {r.served: f"{r.version}/{r.generation}" for _, r in self._holding.residents}
+        return WorkerState(
+            worker=self._worker,
+            pid=os.getpid(),
+            revision=self._settled,
+            ready=self.ready,
+            draining=self._draining,
+            targets=self._holding.residents.reports(),
+            champion=names[self._roles.champion] if self._roles.champion else None,
+            canary=names[self._roles.canary] if self._roles.canary else None,
+            counts=self._holding.counts(),
         )
 
-    async def _served(
-        self, version: int | None, generation: str | None, choose: Choose
-    ) -> ServedModel:
-        loaded = await self._loaded(version)
-        chosen = await choose(loaded.bundle.manifest.feature_contract, generation)
-        priors = Priors(loaded.bundle, chosen, self._settings.group_cache_entries)
-        budget_s = self._settings.fetch_budget_ms / 1000
-        reader = RecordReader(
-            self._store, loaded.bundle.spec, chosen, priors, self._metrics, budget_s
-        )
-        try:
-            await reader.read_global_prior(control_deadline_s())
-        except (LookupError, StoreUnavailable) as error:
-            raise LoadRefused(str(error)) from error
-        return ServedModel(loaded, chosen, reader)
+    def _follow(self, wish: _Wish) -> None:
+        self._wish = wish
+        self._wake.set()
 
-    async def _loaded(self, version: int | None) -> LoadedBundle:
-        """The bundle of a version: the champion's own when it is the same, else a fresh one."""
-        if version is None:
-            version = await asyncio.to_thread(self._loader.newest_version)
-        if self._champion is not None and self._champion.version == version:
-            return self._champion.loaded
-        loop = asyncio.get_running_loop()
-
-        def report(state: str) -> None:
-            loop.call_soon_threadsafe(self._report, state, version)
-
-        return await asyncio.to_thread(self._loader.load, version, report)
-
-    async def _generation(self, contract: str, name: str | None) -> Generation | None:
-        try:
-            return await choose_generation(self._store, contract, name)
-        except StoreUnavailable as error:
-            raise LoadRefused(f"no generation can be chosen: {error}") from error
-
-    async def _generation_or_none(self, contract: str, name: str | None) -> Generation | None:
-        """As ``_generation``, but None where the store is silent, or empty and none was named."""
-        try:
-            return await choose_generation(self._store, contract, name)
-        except StoreUnavailable as error:
-            reason = str(error)
-        except LoadRefused as refusal:
-            if name is not None:
-                raise
-            reason = refusal.detail
-        _log.warning("%s; the bundle's prior snapshot answers meanwhile", reason)
-        return None
-
-    async def _keep_trying(self) -> None:
-        while self._champion is None or self._champion.generation is None:
-            await self._try_settings()
-            if self._champion is None or self._champion.generation is None:
+    async def _keep_following(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                if self._wish is not None:
+                    await self._settle(self._wish)
+            except Exception:
+                _log.exception("the desired state could not be followed; the next attempt follows")
                 await asyncio.sleep(RETRY_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s()):
+                    await self._wake.wait()
 
-    async def _try_settings(self) -> None:
-        """One attempt: first to serve at all, then to serve with a generation."""
-        try:
-            if self._champion is None:
-                wanted = self._settings.model_version
-                await self._attempt(wanted, self._settings.generation, self._generation_or_none)
-            elif await self._generation_is_there(self._champion):
-                await self.load(self._champion.version, self._settings.generation)
-        except LoadError as error:
-            _log.debug("not serving in full yet: %s", error.detail)
-        except Exception:
-            _log.exception("an attempt to serve in full failed; the next one follows")
+    async def _settle(self, wish: _Wish) -> None:
+        """Load what is missing, the champion first, switch, and let go; a newer wish ends it."""
+        self._let_go(wish)
+        for key in wish.keys:
+            resident = self._holding.residents.get(key)
+            if resident is None or resident.is_due(wish.revision):
+                await self._holding.load(self._order(key, wish))
+            if self._wish is not wish:
+                return
+            self._switch(wish)
+        await self._complete_champion(wish)
+        self._let_go(wish)
+        if self._settled != wish.revision:
+            self._settled = wish.revision
+            self._changed()
 
-    async def _generation_is_there(self, champion: ServedModel) -> bool:
-        try:
-            contract = champion.feature_contract
-            await choose_generation(self._store, contract, self._settings.generation)
-        except (LoadRefused, StoreUnavailable):
-            return False
-        return True
-
-    def _activate(self, served: ServedModel) -> None:
-        """Swap by one reference; the old model ends with its last request."""
-        old, self._champion = self._champion, served
-        self.progress = Progress("active", served.version, served.generation_name, None)
-        self._metrics.model_loads.labels("active").inc()
-        self._metrics.name_model(
-            served.version, served.generation_name, served.bundle_digest, served.loaded.provider
+    def _order(self, key: Key, wish: _Wish) -> Order:
+        champion = self._roles.champion
+        is_champion = key == wish.keys[0]
+        return Order(
+            key=key,
+            version=key.version if key else wish.version,
+            revision=wish.revision,
+            alone=is_champion and (champion is None or champion.generation is None),
+            persistent=is_champion,
+            final=wish.desired is not None and key == wish.desired.candidate,
+            wanted=lambda: self._wish is not None and key in self._wish.keys,
         )
-        _log.info("version %d with generation %s serves", served.version, served.generation_name)
-        if served.newcomers.absence is not None:
-            _log.warning("newcomers get no group: %s", served.newcomers.absence)
-        if old is not None:
-            old.retire()
-            waiter = asyncio.create_task(self._drain(old))
-            self._waiters.add(waiter)
-            waiter.add_done_callback(self._waiters.discard)
 
-    async def _drain(self, old: ServedModel) -> None:
-        self._draining_models.add(old)
-        await old.drained.wait()
-        self._draining_models.discard(old)
-        models = [self._champion, *self._draining_models]
-        in_use = {model.loaded.bundle.folder for model in models if model is not None}
-        await asyncio.to_thread(self._loader.prune, in_use)
+    def _switch(self, wish: _Wish) -> None:
+        """Let each role answer with what it should, where that is ready: one reference."""
+        roles = self._wanted_roles(wish)
+        if roles == self._roles:
+            return
+        new = roles.serving - self._roles.serving
+        self._roles = roles
+        for _, resident in self._holding.residents:
+            if resident.served is not None:
+                resident.state = "active" if resident.served in roles.serving else "ready"
+            if resident.served in new:
+                _announce(resident)
+        self._changed()
 
-    def _failed(self, version: int | None, generation: str | None, reason: str) -> None:
-        if reason != self.progress.reason:
-            _log.warning("load refused: %s", reason)
-        self.progress = Progress("failed", version, generation, reason)
-        self._metrics.model_loads.labels("refused").inc()
+    def _wanted_roles(self, wish: _Wish) -> Roles:
+        champion = self._served(wish.keys[0]) or self._roles.champion
+        canary = wish.desired.canary if wish.desired else None
+        served = self._served(canary.target) if canary else None
+        if wish.desired is None or canary is None or served is None:
+            return Roles(champion)
+        testers = canary.testers or canary.share == 0
+        return Roles(champion, served, canary.share, wish.desired.salt, testers)
 
-    def _report(self, state: str, version: int) -> None:
-        if self._loading:
-            self.progress = Progress(state, version, self.progress.generation, None)
+    def _served(self, key: Key) -> ServedModel | None:
+        resident = self._holding.residents.get(key)
+        return resident.served if resident else None
+
+    async def _complete_champion(self, wish: _Wish) -> None:
+        """Give a champion that serves by its snapshot its generation, once that can be had."""
+        resident = self._holding.residents.get(wish.keys[0])
+        if wish.desired is None or resident is None or not _is_alone(resident):
+            return
+        before = await self._holding.complete(resident)
+        if before is not None:
+            self._switch(wish)
+            self._holding.drain(before)
+
+    def _let_go(self, wish: _Wish) -> None:
+        """Let everything go that is neither wished nor answers."""
+        for key, resident in self._holding.residents:
+            if key not in wish.keys and resident.served not in self._roles.serving:
+                self._holding.let_go(key)
+                self._changed()
+
+    def _pause_s(self) -> float | None:
+        """Until there is something to try again; None: until somebody wishes something new."""
+        residents = self._holding.residents
+        alone = any(key is not None and _is_alone(resident) for key, resident in residents)
+        retry_s = residents.next_retry_s()
+        pauses = [RETRY_S] if alone else []
+        pauses += [] if retry_s is None else [max(retry_s - time.monotonic(), 0.0)]
+        return min(pauses, default=None)
+
+    def _changed(self) -> None:
+        self._metrics.name_models(self._model_names())
+        self._metrics.count_targets([t.state for t in self._holding.residents.reports()])
+        for listener in self._listeners:
+            listener()
+
+    def _model_names(self) -> Iterator[ModelName]:
+        for key, resident in self._holding.residents:
+            if resident.served is not None:
+                yield _name(self._role(key, resident.served), resident.served)
+        for served in self._holding.residents.draining:
+            yield _name("draining", served)
+
+    def _role(self, key: Key, served: ServedModel) -> str:
+        if served is self._roles.champion:
+            return "champion"
+        if served is self._roles.canary:
+            return "canary"
+        desired = self._wish.desired if self._wish else None
+        return "candidate" if desired and key == desired.candidate else "previous"
+
+
+def _is_alone(resident: Resident) -> bool:
+    return resident.served is not None and resident.served.generation is None
+
+
+def _announce(resident: Resident) -> None:
+    served = resident.served
+    if served is None:
+        return
+    served.activated_s = time.time()
+    _log.info("version %d with generation %s serves", served.version, served.generation_name)
+    if served.newcomers.absence is not None:
+        _log.warning("newcomers get no group: %s", served.newcomers.absence)
+
+
+def _name(role: str, served: ServedModel) -> ModelName:
+    version, digest = str(served.version), served.bundle_digest[:12]
+    return ModelName(role, version, served.generation_name, digest, served.loaded.provider)

@@ -1,32 +1,41 @@
 """Loading a bundle: a private copy, every check, a warm-up; nothing here touches what serves."""
 
-import shutil
-import tempfile
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 
-from model.bundle import MANIFEST, BrokenBundle, Bundle, open_bundle
+from model.bundle import GRAPHS, BrokenBundle, Bundle, open_bundle
 from model.repository import Repository, UnknownVersion
-from service.errors import LoadRefused
+from service.errors import LoadRefused, LoadUnavailable
 from service.inference.backend import Backend, UnusableGraph
-from service.lifecycle.golden_check import check_golden, warm_up
+from service.lifecycle.admission import admit
+from service.lifecycle.golden_check import check_golden
+from service.lifecycle.private_store import PrivateCopy, PrivateStore
 from service.lifecycle.served_model import LoadedBundle
+from service.lifecycle.states import State
+from service.lifecycle.warm_up import warm_up
 from service.newcomers import Newcomers, TextEncoders
 from service.scorer import Scorer
 
 CONTEXT = ("hour", "weekday")
 """The context fields this build can fill."""
-_KEPT_COPIES = 2
+
+Report = Callable[[State], None]
+"""Told each state as it begins; may raise ``Abandoned``."""
+
+
+class Abandoned(Exception):
+    """A load that ends early because nobody wants it any more."""
 
 
 class BundleLoader:
-    """Loads versions from a repository into a private store.
+    """Loads versions from a repository by way of a private store.
 
-    Its methods block: call them in a thread.
+    Its methods block: call them in a thread, one at a time.
     """
 
-    def __init__(self, repository: Repository, store: Path, backend: Backend, chunk: int) -> None:
+    def __init__(
+        self, repository: Repository, store: Path, backend: Backend, chunk: int, workers: int = 1
+    ) -> None:
         """Make a loader.
 
         Args:
@@ -34,91 +43,94 @@ class BundleLoader:
             store: folder of the private copies.
             backend: runs the graphs.
             chunk: candidates of one graph run, about.
+            workers: processes that load the same at once; memory is admitted for all of them.
         """
         self._repository = repository
-        self._store = store
+        self._store = PrivateStore(store, repository)
         self._backend = backend
         self._chunk = chunk
+        self._workers = workers
         self._encoders = TextEncoders()
 
     def newest_version(self) -> int:
         """The newest complete version.
 
         Raises:
-            LoadRefused: when the repository cannot be read or holds none.
+            LoadUnavailable: when the repository cannot be read or holds none.
         """
         try:
             versions = self._repository.versions()
         except OSError as error:
-            raise LoadRefused(f"repository {self._repository.url}: {error}") from error
+            raise LoadUnavailable(f"repository {self._repository.url}: {error}") from error
         if not versions:
-            raise LoadRefused(
+            raise LoadUnavailable(
                 f"repository {self._repository.url} holds no complete model version; export one"
             )
         return versions[-1]
 
-    def load(self, version: int, report: Callable[[str], None]) -> LoadedBundle:
+    def load(self, version: int, report: Report) -> LoadedBundle:
         """Fetch, verify, load, check and warm up one version.
 
         Args:
             version: the model version.
-            report: told the state's name as each begins.
+            report: told the states' names.
 
         Returns:
             The loaded bundle, ready to serve.
 
         Raises:
+            LoadUnavailable: when the version is not there, or cannot be read.
             LoadRefused: with the exact reason; the private copy is gone again.
         """
         try:
             report("fetching")
-            folder = self._fetch(version)
-            return self._load(folder, report)
+            return self._load(version, report)
         except UnknownVersion as error:
-            raise LoadRefused(str(error)) from error  # it names the version itself
-        except (BrokenBundle, UnusableGraph, OSError, ValueError) as error:
+            raise LoadUnavailable(str(error)) from error  # it names the version itself
+        except OSError as error:
+            raise LoadUnavailable(f"model version {version}: {error}") from error
+        except (BrokenBundle, UnusableGraph, ValueError) as error:
             raise LoadRefused(f"model version {version}: {error}") from error
         except LoadRefused as error:
-            raise LoadRefused(f"model version {version}: {error.detail}") from error
+            raise type(error)(f"model version {version}: {error.detail}") from error
 
-    def prune(self, in_use: set[Path]) -> None:
-        """Remove private copies but those in use and the newest few."""
-        folders = [entry for entry in self._store.iterdir() if entry.is_dir()]
-        folders.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
-        for folder in folders[_KEPT_COPIES:]:
-            if folder not in in_use:
-                shutil.rmtree(folder, ignore_errors=True)
+    def prune(self) -> None:
+        """Remove private copies that nobody uses, but the newest few."""
+        self._store.prune()
 
-    def _fetch(self, version: int) -> Path:
-        """Copy a version into the store under its digest, by a temporary name."""
-        self._store.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = Path(tempfile.mkdtemp(prefix=".fetching-", dir=self._store))
+    def _load(self, version: int, report: Report) -> LoadedBundle:
+        copy = self._store.take(version)
         try:
-            self._repository.fetch(version, temporary)
-            digest = sha256((temporary / MANIFEST).read_bytes()).hexdigest()
-            folder = self._store / f"{version}-{digest[:16]}"
-            # An older copy may have been damaged since; what is mapped of it stays readable.
-            shutil.rmtree(folder, ignore_errors=True)
-            return temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            return self._attempt(copy, report)
+        except BrokenBundle:
+            if copy.fresh:
+                raise
+        # The copy was damaged on this disk; the repository may still hold the version whole.
+        return self._attempt(self._store.take(version, fresh=True), report)
 
-    def _load(self, folder: Path, report: Callable[[str], None]) -> LoadedBundle:
+    def _attempt(self, copy: PrivateCopy, report: Report) -> LoadedBundle:
         try:
-            report("verifying")
-            bundle = open_bundle(folder)
-            _check_context(bundle)
-            report("loading")
-            scorer = Scorer(bundle, self._backend.load(bundle.graphs), self._chunk)
-            newcomers = Newcomers(bundle, self._encoders)
-            report("golden")
-            check_golden(bundle, scorer, self._backend.provider)
-            report("warming")
-            warm_up(bundle, scorer)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            return self._checked(copy, report)
+        except Abandoned:
             raise
-        return LoadedBundle(bundle, scorer, newcomers, self._backend.provider)
+        except BaseException:
+            self._store.discard(copy)
+            raise
+
+    def _checked(self, copy: PrivateCopy, report: Report) -> LoadedBundle:
+        admit(copy.folder, self._workers)
+        report("verifying")
+        bundle = open_bundle(copy.folder)
+        _check_context(bundle)
+        report("loading")
+        graphs = {name: (copy.folder / f"{name}.onnx").read_bytes() for name in GRAPHS}
+        scorer = Scorer(bundle, self._backend.load(graphs), self._chunk)
+        newcomers = Newcomers(bundle, self._encoders)
+        report("golden")
+        check_golden(bundle, scorer, self._backend.provider)
+        report("warming")
+        warm_up(bundle, scorer)
+        return LoadedBundle(bundle, scorer, newcomers, self._backend.provider, copy)
 
 
 def _check_context(bundle: Bundle) -> None:

@@ -8,6 +8,8 @@ from types import TracebackType
 from model.bundle import Bundle
 from model.generation import Generation
 from service.features.reader import RecordReader
+from service.lifecycle.private_store import PrivateCopy
+from service.lifecycle.tally import Tally
 from service.newcomers import Newcomers
 from service.scorer import Scorer
 
@@ -21,6 +23,8 @@ class LoadedBundle:
     newcomers: Newcomers
     provider: str
     """The execution provider that passed the golden check."""
+    copy: PrivateCopy
+    """The private copy whose tables are mapped; held as long as the bundle is."""
 
 
 class ServedModel:
@@ -30,7 +34,11 @@ class ServedModel:
     """
 
     def __init__(
-        self, loaded: LoadedBundle, generation: Generation | None, reader: RecordReader
+        self,
+        loaded: LoadedBundle,
+        generation: Generation | None,
+        reader: RecordReader,
+        tally: Tally,
     ) -> None:
         """Join a bundle and a generation.
 
@@ -38,12 +46,14 @@ class ServedModel:
             loaded: the bundle and its graphs.
             generation: whose records are read; None: the bundle's own snapshot alone.
             reader: reads that generation.
+            tally: counts what it answers.
         """
         manifest = loaded.bundle.manifest
         self.loaded = loaded
         self.scorer = loaded.scorer
         self.newcomers = loaded.newcomers
         self.reader = reader
+        self.tally = tally
         self.generation = generation
         self.version = manifest.model_version
         self.bundle_digest = loaded.bundle.digest

@@ -217,7 +217,7 @@ def test_service_starts_before_anything_was_exported(
         assert service.http.get("/health/live").status_code == 200
         for path in ("/health/ready", "/health/startup"):
             assert service.http.get(path).status_code == 503
-        wait_until(lambda: service.models()["last_load"]["state"] == "failed")
+        wait_until(lambda: [t["state"] for t in service.models()["targets"]] == ["failed"])
         reply = service.post(body())
         assert (reply.status_code, reply.json()["code"]) == (503, "not_ready")
         assert "holds no complete model version" in reply.json()["detail"]
@@ -230,17 +230,15 @@ def test_service_starts_before_anything_was_exported(
 def test_named_generation_that_does_not_fit_is_never_served(
     tmp_path: Path, world: World, redis_server: RedisServer
 ) -> None:
-    """A wrong setting leaves the service not ready, with both contracts in the reason."""
+    """A wrong setting is no outage: the bundle's snapshot answers, flagged, and nothing foreign."""
     write_bundle(world, tmp_path / "repository" / "1")
     other = make_world(1, "another encoder")
     publish(other, redis_server.client(), "foreign")
     settings = settings_for(tmp_path, redis_server.url, generation="foreign")
-    with live_service(settings, ready=False) as service:
-        wait_until(lambda: _reachable(service))
-        wait_until(lambda: service.models()["last_load"]["state"] == "failed")
-        detail = service.http.get("/health/ready").json()["detail"]
-        assert world.parts.contract in detail
-        assert other.parts.contract in detail
+    with live_service(settings) as service:
+        answer = service.score("user-1", ["item-1"])
+        assert answer["degraded"] == ["no_generation", "prior_snapshot"]
+        assert service.models()["models"][0]["generation_available"] is False
 
 
 def _reachable(service: LiveService) -> bool:

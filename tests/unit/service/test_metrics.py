@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import Metrics
+from service.metrics import Metrics, ModelName
 
 values = hnp.arrays(np.float32, st.integers(0, 40), elements=st.floats(0, 1, width=32))
 
@@ -36,7 +36,8 @@ def test_series_stay_few_whatever_happens() -> None:
     """Labels are bounded: a busy day does not fill Prometheus."""
     metrics = Metrics()
     for version in range(50):
-        metrics.name_model(version, f"g{version}", "0" * 64, "CPUExecutionProvider")
+        named = ModelName("champion", str(version), f"g{version}", "0" * 12, "CPU")
+        metrics.name_models([named])
     lines = [line for line in metrics.exposition().decode().splitlines() if line[0] != "#"]
     assert len(lines) < 400
     assert sum(line.startswith("choirrec_model_info") for line in lines) == 1
@@ -45,7 +46,7 @@ def test_series_stay_few_whatever_happens() -> None:
 def test_every_metric_bears_the_prefix_and_a_help_text() -> None:
     """An operator finds all of them by one prefix, each explained."""
     families = list(text_string_to_metric_families(Metrics().exposition().decode()))
-    assert len(families) == 15
+    assert len(families) == 18
     for family in families:
         assert family.name.startswith("choirrec_")
         assert family.documentation

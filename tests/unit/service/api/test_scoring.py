@@ -10,6 +10,7 @@ from service.api.http import Message, Scope
 from service.api.scoring import ScoringRoute
 from service.api.wire import Limits
 from service.lifecycle.lifecycle import Lifecycle
+from service.lifecycle.roles import Roles
 from service.metrics import Metrics
 
 
@@ -17,6 +18,7 @@ class _Model:
     """A model that is active; what it answers does not matter here."""
 
     version = 1
+    tally = SimpleNamespace(answered=lambda *_, **__: None)
 
     def __enter__(self) -> "_Model":
         return self
@@ -39,7 +41,10 @@ def test_response_that_cannot_be_sent_is_not_followed_by_another(
 ) -> None:
     """A server that refuses a response refuses it once; it counts as the service's mistake."""
     monkeypatch.setattr("service.api.scoring.answer", _no_answer)
-    lifecycle = cast("Lifecycle", SimpleNamespace(current=_Model, draining=False))
+    lifecycle = cast(
+        "Lifecycle",
+        SimpleNamespace(current=lambda *_, **__: _Model(), roles=Roles(), draining=False),
+    )
     metrics = Metrics()
     route = ScoringRoute(lifecycle, metrics, Limits(10, 10), 1000, None)
     scope: Scope = {"type": "http", "method": method, "path": "/score", "headers": []}

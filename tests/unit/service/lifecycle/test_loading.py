@@ -21,7 +21,9 @@ from model.repository import Repository
 from service.errors import LoadRefused
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
 from service.lifecycle.loading import BundleLoader
+from service.lifecycle.states import State
 from tests.fixtures.bundles import World, make_world, reseal, write_bundle
+from tests.fixtures.graphs import build_graphs
 
 Break = Callable[[Path, World], None]
 
@@ -31,7 +33,7 @@ def _loader(home: Path) -> BundleLoader:
     return BundleLoader(repository, home / "store", OnnxRuntimeBackend(1), 125)
 
 
-def _no_report(_: str) -> None:
+def _no_report(_: State) -> None:
     pass
 
 
@@ -164,10 +166,8 @@ def _endless_snapshot(folder: Path, world: World) -> None:
 
 
 def _write_graphs(folder: Path, world: World) -> None:
-    from_other = folder.parent.parent / "other"
-    write_bundle(world, from_other)
-    for path in from_other.glob("*.onnx"):
-        (folder / path.name).write_bytes(path.read_bytes())
+    for name, graph in build_graphs(world.weights).items():
+        (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
     reseal(folder, world)
 
 
@@ -214,7 +214,7 @@ def test_broken_bundle_is_refused_with_its_reason(
 
 def test_load_reports_its_states_in_order(home: Path, tmp_path: Path) -> None:
     """An operator sees where a load stands."""
-    states: list[str] = []
+    states: list[State] = []
     loader = BundleLoader(
         Repository(str(home / "repository")), tmp_path / "store", OnnxRuntimeBackend(1), 125
     )
@@ -240,7 +240,8 @@ def test_old_copies_are_removed_but_those_in_use(tmp_path: Path) -> None:
     for version in range(1, 6):
         write_bundle(make_world(version), tmp_path / "repository" / str(version))
         loaded.append(loader.load(version, _no_report))
-    loader.prune({loaded[0].bundle.folder})
+    del loaded[1:]
+    loader.prune()
     left = {folder.name.split("-")[0] for folder in (tmp_path / "store").iterdir()}
     assert left == {"1", "4", "5"}
 

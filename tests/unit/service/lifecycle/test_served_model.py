@@ -10,7 +10,9 @@ from service.features.priors import Priors
 from service.features.reader import RecordReader
 from service.features.redis_store import RedisStore
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
+from service.lifecycle.private_store import PrivateCopy
 from service.lifecycle.served_model import LoadedBundle, ServedModel
+from service.lifecycle.tally import Tally
 from service.metrics import Metrics
 from service.newcomers import Newcomers, TextEncoders
 from service.scorer import Scorer
@@ -19,16 +21,16 @@ from service.scorer import Scorer
 @pytest.fixture
 def served(home: Path) -> ServedModel:
     """A model without a generation."""
-    bundle = open_bundle(home / "repository" / "1")
+    copy = PrivateCopy(home / "repository" / "1", fresh=False)
+    bundle = open_bundle(copy.folder)
     backend = OnnxRuntimeBackend(1)
     scorer = Scorer(bundle, backend.load(bundle.graphs), 125)
-    loaded = LoadedBundle(bundle, scorer, Newcomers(bundle, TextEncoders()), "CPU")
+    loaded = LoadedBundle(bundle, scorer, Newcomers(bundle, TextEncoders()), "CPU", copy)
     metrics = Metrics()
     store = RedisStore("redis://127.0.0.1:1/0", 1, metrics.round_trips)
     priors = Priors(bundle, None, 1)
-    return ServedModel(
-        loaded, None, RecordReader(store, bundle.spec, None, priors, metrics, budget_s=1.0)
-    )
+    reader = RecordReader(store, bundle.spec, None, priors, metrics, budget_s=1.0)
+    return ServedModel(loaded, None, reader, Tally(bundle.reference))
 
 
 def test_drains_with_its_last_lease(served: ServedModel) -> None:

@@ -1,0 +1,150 @@
+"""The private store: this machine's own copies of bundles, shared by the processes that serve."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from model.bundle import MANIFEST, Manifest
+from model.repository import Repository, UnknownVersion
+
+_KEPT_COPIES = 2
+_UNFINISHED = "."
+"""What the names of unfinished copies begin with."""
+
+
+class PrivateCopy:
+    """A copy that nobody removes as long as this object, or the process, lives."""
+
+    def __init__(self, folder: Path, *, fresh: bool) -> None:
+        """Hold a copy.
+
+        Args:
+            folder: of the copy.
+            fresh: whether it was fetched just now, rather than found.
+        """
+        self.folder = folder
+        self.fresh = fresh
+        # The kernel lets go of the lock with the descriptor, also when the process is killed.
+        descriptor = _locked(folder, fcntl.LOCK_SH)
+        self.release = weakref.finalize(self, os.close, descriptor)
+
+
+class PrivateStore:
+    """Copies of versions, named ``<version>-<digest>``. Its methods block."""
+
+    def __init__(self, folder: Path, repository: Repository) -> None:
+        """Open a store; nothing is made yet.
+
+        Args:
+            folder: on a local disk; nobody else may write there.
+            repository: where versions come from.
+        """
+        self._folder = folder
+        self._repository = repository
+
+    def take(self, version: int, *, fresh: bool = False) -> PrivateCopy:
+        """A copy of a version, fetched unless an equal one is there.
+
+        Processes that want the same version at once fetch it once. A version that the repository
+        has lost, or a repository that cannot be reached, is no matter while a copy is there.
+
+        Args:
+            version: the model version.
+            fresh: whether to fetch it in any case.
+
+        Raises:
+            UnknownVersion, BrokenBundle, OSError: as ``Repository.fetch``.
+        """
+        with self._alone():
+            found = None if fresh else self._find(version)
+            return PrivateCopy(found or self._fetch(version), fresh=found is None)
+
+    def discard(self, copy: PrivateCopy) -> None:
+        """Remove a copy that must not serve, unless another process still looks at it."""
+        copy.release()
+        with self._alone():
+            self._remove(copy.folder)
+
+    def prune(self) -> None:
+        """Remove what nobody holds, but the newest few; unfinished copies of killed processes too.
+
+        Raises:
+            OSError: when the folder cannot be read.
+        """
+        if not self._folder.is_dir():
+            return
+        with self._alone():
+            folders = [entry for entry in self._folder.iterdir() if entry.is_dir()]
+            folders.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+            whole = [folder for folder in folders if not folder.name.startswith(_UNFINISHED)]
+            for folder in folders:
+                if folder not in whole[:_KEPT_COPIES]:
+                    self._remove(folder)
+
+    def _find(self, version: int) -> Path | None:
+        """The copy that equals the repository's version, or, without one, the newest copy."""
+        copies = sorted(self._folder.glob(f"{version}-*"), key=lambda copy: copy.stat().st_mtime)
+        if not copies:
+            return None
+        try:
+            wanted = self._repository.manifest(version)
+        except (UnknownVersion, OSError):
+            return copies[-1]
+        return next((copy for copy in reversed(copies) if _manifest(copy) == wanted), None)
+
+    def _fetch(self, version: int) -> Path:
+        """Copy a version into the store under its digest, by a temporary name."""
+        temporary = Path(tempfile.mkdtemp(prefix=f"{_UNFINISHED}fetching-", dir=self._folder))
+        try:
+            self._repository.fetch(version, temporary)
+            digest = sha256((temporary / MANIFEST).read_bytes()).hexdigest()
+            folder = self._folder / f"{version}-{digest[:16]}"
+            # An older copy may have been damaged since; what is mapped of it stays readable.
+            shutil.rmtree(folder, ignore_errors=True)
+            return temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _remove(self, folder: Path) -> None:
+        try:
+            descriptor = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, FileNotFoundError):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process changes the store meanwhile."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.chmod(0o700)
+        descriptor = _locked(self._folder, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    """What a copy says of itself; None when it cannot."""
+    try:
+        return Manifest.from_json((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _locked(folder: Path, how: int) -> int:
+    """A descriptor of a folder that holds a lock on it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, how)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
