@@ -33,11 +33,12 @@ from offline.inspection import inspect_groups
 from offline.interruption import Interrupted, closing_on_signals
 from offline.local_service import ServiceFailed
 from offline.openai_encoder import EncoderFailed
-from offline.pipeline import Dataset, Pipeline
+from offline.pipeline import Dataset
 from offline.presets import PRESETS
+from offline.product import GROUPINGS, Product, choose_grouping
 from offline.publish import PublishError, complete_generations, incomplete_generations, remove
 from offline.redis_client import RedisClient, RedisFailed
-from offline.release import MODEL, cut_records, publish_records, release
+from offline.release import cut_records, publish_records, release
 from offline.rules import ConfigError, DatasetError
 from offline.seeds import evaluate_seeds
 from offline.sources import canonical, complete_journey, own_files, simulated, tmall
@@ -137,6 +138,12 @@ def _add_source(parser: argparse.ArgumentParser, preset: str) -> None:
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), default=preset)
     parser.add_argument("--codes", type=_count, help="codes per level; default: by the sizing rule")
+    parser.add_argument(
+        "--groups",
+        choices=GROUPINGS,
+        help="aligned to later purchases, or by profiles as a writer tells them; default: aligned,"
+        " profiles where a language model writes them (docs/groups.md)",
+    )
     parser.add_argument("--writer", choices=WRITERS, default=WRITERS[0], help="of profiles")
     parser.add_argument("--llm", type=Path, help="TOML settings of the writer (docs/profiles.md)")
     parser.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="docs/encoders.md")
@@ -270,9 +277,10 @@ def _check_place(out: Path) -> None:
         raise ConfigError(f"--out {out}: {above} is no folder that can be written into")
 
 
-def _pipeline(chosen: argparse.Namespace) -> Pipeline:
+def _product(chosen: argparse.Namespace) -> Product:
     dataset = _dataset(chosen)
     writer = load_settings(chosen.writer, chosen.llm, os.environ)
+    grouping = choose_grouping(chosen.groups, writer)
     encoder = choose_encoder(chosen.encoder, os.environ)
     store = Store(chosen.root / "artefacts")
     preset = replace(
@@ -280,13 +288,13 @@ def _pipeline(chosen: argparse.Namespace) -> Pipeline:
         codes_per_level=chosen.codes,
         auxiliary=chosen.losses == "identified",
     )
-    return Pipeline(store, dataset, preset, writer, encoder)
+    return Product(store, dataset, preset, grouping, writer, encoder)
 
 
 def _publish(chosen: argparse.Namespace) -> None:
     complete_generations(RedisClient(chosen.redis_url))  # before the work, not after it
-    pipeline = _pipeline(chosen)
-    records = cut_records(pipeline, pipeline.serving_cut(chosen.cut))
+    product = _product(chosen)
+    records = cut_records(product, product.served_cut(chosen.cut))
     published = publish_records(records, chosen.redis_url, chosen.keep)
     print(f"generation {published.generation.name}: {published.records} records written")
 
@@ -295,11 +303,11 @@ def _build(chosen: argparse.Namespace) -> None:
     if chosen.redis_url:
         complete_generations(RedisClient(chosen.redis_url))  # before the work, not after it
     evidence = load_evidence(chosen.evidence) if chosen.evidence else None
-    pipeline = _pipeline(chosen)
-    records = cut_records(pipeline, pipeline.serving_cut())
+    product = _product(chosen)
+    records = cut_records(product, product.served_cut())
     repository = Repository(chosen.repository or str(chosen.root / "repository"))
-    report = model_report(pipeline, MODEL, chosen.seed, evidence)
-    released = release(pipeline, records, repository, chosen.seed, chosen.root / "triton", report)
+    report = model_report(product, product.method, chosen.seed, evidence)
+    released = release(product, records, repository, chosen.seed, chosen.root / "triton", report)
     state = "exported" if released.new else "unchanged"
     print(f"model version {released.version} ({state}) in {repository.url}")
     if chosen.redis_url:
@@ -312,7 +320,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
         run_comparison(chosen.config, chosen.root, chosen.out.parent, chosen.workers)
         return
     _check_place(chosen.out)
-    figures = evaluate_seeds(_pipeline(chosen), range(chosen.seeds))
+    figures = evaluate_seeds(_product(chosen), range(chosen.seeds))
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(chosen.out) as partial:
         partial.write_text(json.dumps(figures, indent=1))
@@ -327,11 +335,11 @@ def _simulate(chosen: argparse.Namespace) -> None:
 def _group_report(chosen: argparse.Namespace) -> None:
     _check_place(chosen.out)
     describer = chosen.card_writer and load_settings(chosen.card_writer, chosen.llm, os.environ)
-    pipeline = _pipeline(chosen)
-    content = inspect_groups(pipeline, chosen.against, describer)
+    product = _product(chosen)
+    content = inspect_groups(product, chosen.against, describer)
     write_report(content, chosen.out)
     print(f"the groups of {content.dataset}: {chosen.out}")
-    cuts = {"training": pipeline.training_cut(), "serving": pipeline.serving_cut()}
+    cuts = {"training": product.fitted_cut(), "serving": product.served_cut()}
     for name, cut in cuts.items():
         print(f"their folder at the {name} cut, for diff and --against: {cut.groups.folder}")
 

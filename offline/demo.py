@@ -16,9 +16,9 @@ from offline.embedded_redis import embedded_redis
 from offline.evidence.model_report import model_report
 from offline.histories import seconds
 from offline.local_service import LocalService, local_service
-from offline.pipeline import Pipeline
 from offline.presets import PRESETS
-from offline.release import MODEL, Records, cut_records, publish_records, release
+from offline.product import Product
+from offline.release import Records, cut_records, publish_records, release
 from offline.sampling import periods
 from offline.sources import complete_journey
 
@@ -55,13 +55,13 @@ def demonstrate(root: Path, once: bool, short: bool) -> None:
     households = SHORT_HOUSEHOLDS if short else None
     print(f"Preset {preset.name!r}: smaller than the sizes of the specification, for speed.")
     print("1. From the log to a model (stages whose inputs are unchanged are skipped)")
-    pipeline = Pipeline(Store(root / "artefacts"), complete_journey("design", households), preset)
-    _print_metrics(pipeline)
+    product = Product(Store(root / "artefacts"), complete_journey("design", households), preset)
+    _print_metrics(product)
     print("2. The model into the repository, the records into Redis")
-    records = cut_records(pipeline, pipeline.serving_cut())
+    records = cut_records(product, product.served_cut())
     repository = Repository(str(root / "repository"))
-    report = model_report(pipeline, MODEL, SEED)
-    released = release(pipeline, records, repository, SEED, root / "triton", report)
+    report = model_report(product, product.method, SEED)
+    released = release(product, records, repository, SEED, root / "triton", report)
     state = "exported" if released.new else "unchanged"
     print(f"  bundle       version {released.version} ({state}) in {root / 'repository'}")
     with embedded_redis(root / "redis") as redis:
@@ -81,31 +81,31 @@ def demonstrate(root: Path, once: bool, short: bool) -> None:
         with local_service(settings, root / "service.log") as service:
             took = time.monotonic() - began
             print(f"3. The service answers at {service.url} ({took:.0f} s after start)")
-            examples = choose_examples(pipeline)
-            names = _item_names(pipeline)
+            examples = choose_examples(product)
+            names = _item_names(product)
             for example in examples:
                 answer = service.score(_call(example))
                 print(answer_table(example, answer, names))
-            _write_load(root / "load.json", service.url, records, pipeline)
+            _write_load(root / "load.json", service.url, records, product)
             _print_next(root, service, released.version, examples[0])
             if not once:
                 print("Serving until interrupted (Ctrl-C).", flush=True)
                 signal.pause()
 
 
-def _print_metrics(pipeline: Pipeline) -> None:
-    metrics = pipeline.metrics(MODEL, SEED)
+def _print_metrics(product: Product) -> None:
+    metrics = product.metrics(product.method, SEED)
     print(
         f"  test rows    GAUC {metrics['gauc_low']:.4f} low-activity, "
         f"{metrics['gauc_overall']:.4f} overall (one seed: no claim)"
     )
 
 
-def choose_examples(pipeline: Pipeline) -> tuple[Example, Example]:
+def choose_examples(product: Product) -> tuple[Example, Example]:
     """The first fitting test request of a low-activity and of a high-activity user."""
-    samples = pipeline.load_samples()
+    samples = product.load_samples(product.grouping)
     split = samples.test
-    tables = pipeline.tables()
+    tables = product.tables()
     period = periods(tables.schema.split)[2]
     times = seconds(tables.clicks()["time"])
     clicks = tables.clicks().take(
@@ -149,8 +149,8 @@ def answer_table(example: Example, answer: Mapping[str, Any], names: Mapping[str
     return "\n".join(lines)
 
 
-def _item_names(pipeline: Pipeline) -> Mapping[str, str]:
-    items = pipeline.tables().items()
+def _item_names(product: Product) -> Mapping[str, str]:
+    items = product.tables().items()
     pairs = zip(items["item_id"].to_pylist(), items["text"].to_pylist(), strict=True)
     return {str(item): str(text or item) for item, text in pairs}
 
@@ -163,14 +163,14 @@ def _call(example: Example) -> Mapping[str, Any]:
     }
 
 
-def _write_load(path: Path, url: str, records: Records, pipeline: Pipeline) -> None:
+def _write_load(path: Path, url: str, records: Records, product: Product) -> None:
     """What a load test needs to know, for loadtests/locustfile.py."""
-    spec = pipeline.load_samples().spec
+    spec = product.load_samples(product.grouping).spec
     users = [
         {"user_id": r.user_id, "activity_level": spec.activity_level(r.window_purchases)}
         for r in records.users
     ]
-    items = pipeline.tables().items()["item_id"].to_pylist()[:LOAD_ITEMS]
+    items = product.tables().items()["item_id"].to_pylist()[:LOAD_ITEMS]
     load = {"url": url, "users": users, "item_ids": items, "request_time": records.side.as_of_s}
     path.write_text(json.dumps(load))
 

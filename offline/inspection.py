@@ -1,4 +1,4 @@
-"""Inspection: the group report of a pipeline's cuts."""
+"""Inspection: the group report of a product's cuts."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.records import parse_prefix
 from model.spec import SECONDS_PER_DAY
 from offline.assignment import LevelDiagnostics
-from offline.cuts import GROUP_SEED, Cut
+from offline.cuts import GROUP_SEED
 from offline.drift import measure_drift
 from offline.events import CanonicalTables
 from offline.group_map import compare, number_groups
@@ -29,7 +29,7 @@ from offline.group_report.measures import (
 from offline.grouped import GroupedUsers
 from offline.groups import fit_groups
 from offline.histories import epoch_s, positions, seconds
-from offline.pipeline import Pipeline
+from offline.product import Product, ProductCut
 from offline.sampling import window_purchases
 from offline.scratch import scratch_folder
 from offline.vectors import VectorFile
@@ -44,12 +44,12 @@ Ints = NDArray[np.int64]
 
 
 def inspect_groups(
-    pipeline: Pipeline, against: Path | None, describer: WriterSettings | None = None
+    product: Product, against: Path | None, describer: WriterSettings | None = None
 ) -> Content:
-    """Gather everything that the group report of a pipeline shows.
+    """Gather everything that the group report of a product shows.
 
     Args:
-        pipeline: data set and preset; stages that are missing are built.
+        product: data set, preset and grouping; stages that are missing are built.
         against: a groups artefact of an earlier run to compare with; None leaves that out.
         describer: writes names and summaries of groups; None = the writer of the profiles.
 
@@ -62,23 +62,24 @@ def inspect_groups(
         WriterFailed: when the describer cannot go on.
     """
     earlier = GroupedUsers.load(against) if against else None
-    return _Inspection(pipeline, describer or pipeline.writer).content(earlier)
+    return _Inspection(product, describer or product.writer).content(earlier)
 
 
 class _Inspection:
-    """One pipeline's training cut, read once."""
+    """One product's training cut, read once."""
 
-    def __init__(self, pipeline: Pipeline, describer: WriterSettings) -> None:
-        self.pipeline = pipeline
+    def __init__(self, product: Product, describer: WriterSettings) -> None:
+        self.product = product
         self.describer = describer
-        self.cut = pipeline.training_cut()
-        self.tables = pipeline.tables()
+        self.cut = product.fitted_cut()
+        self.profiles = product.profiles().folder / "profiles.parquet"
+        self.tables = product.tables()
         self.grouped = GroupedUsers.load(self.cut.groups.folder)
         self.depths = np.load(self.cut.files().depths, allow_pickle=False)
         self.members = _members(self.tables, self.cut, self.grouped)
 
     def content(self, earlier: GroupedUsers | None) -> Content:
-        schema, preset, grouped = self.tables.schema, self.pipeline.preset, self.grouped
+        schema, preset, grouped = self.tables.schema, self.product.preset, self.grouped
         groups = [self._numbers(depth) for depth in range(1, grouped.codebooks.levels + 1)]
         occupancies = [
             occupancy(group, depth, grouped.codebooks.codes_per_level, preset.n_min)
@@ -87,13 +88,15 @@ class _Inspection:
         served = _numbered(_served_prefixes(grouped.codes, self.depths), grouped.grouped)
         labels = [f"depth {depth}" for depth in range(1, len(groups) + 1)]
         attributes = (*schema.discrete, *schema.continuous)
-        cards = make_cards(self.members, self._sequences(), _profile_reader(self.cut), preset.n_min)
+        told = _profile_reader(self.profiles)
+        cards = make_cards(self.members, self._sequences(), told, preset.n_min)
         return Content(
             dataset=schema.name,
             provenance=schema.provenance,
             preset=preset.name,
+            grouping=self.product.grouping.name,
             cut=f"{schema.split.train_start:%Y-%m-%d %H:%M} UTC",
-            profiles=_profile_writer(self.cut),
+            profiles=_profile_writer(self.profiles),
             users=len(grouped.codes),
             grouped=int(grouped.grouped.sum()),
             n_min=preset.n_min,
@@ -110,7 +113,7 @@ class _Inspection:
             stabilities=tuple(self._stabilities(earlier)),
             drifts=tuple(self._drifts()),
             cards=cards,
-            descriptions=describe(cards, attributes, self.describer, _card_cache(self.pipeline)),
+            descriptions=describe(cards, attributes, self.describer, _card_cache(self.product)),
             describer=_told(asdict(description_provenance(self.describer))),
             groups=sum(one.groups for one in occupancies),
         )
@@ -157,7 +160,7 @@ class _Inspection:
             Stability(f"seed {seed}", compare(self._refitted(seed, rows), reported))
             for seed in OTHER_SEEDS
         ]
-        serving = GroupedUsers.load(self.pipeline.serving_cut().groups.folder)
+        serving = GroupedUsers.load(self.product.served_cut().groups.folder)
         found.append(Stability("the cut that serves", compare(serving, self.grouped)))
         if earlier:
             found.append(Stability("the earlier run", compare(earlier, self.grouped)))
@@ -165,7 +168,7 @@ class _Inspection:
 
     def _refitted(self, seed: int, rows: Ints) -> GroupedUsers:
         """The same users by codebooks of another seed."""
-        preset = self.pipeline.preset
+        preset = self.product.preset
         vectors = VectorFile(self.cut.embeddings.folder / "embeddings.npy")
         with scratch_folder("seed") as scratch:
             codebooks = fit_groups(
@@ -176,7 +179,7 @@ class _Inspection:
         return GroupedUsers(part.keys, codes, part.norms, codebooks, part.reference)
 
     def _drifts(self) -> list[DriftOf]:
-        serving = GroupedUsers.load(self.pipeline.serving_cut().groups.folder)
+        serving = GroupedUsers.load(self.product.served_cut().groups.folder)
         return [
             _drift_of("the fitted cut", self.grouped, self.grouped),
             _drift_of("the cut that serves", self.grouped, serving),
@@ -196,7 +199,7 @@ class _Inspection:
         }
 
 
-def _members(tables: CanonicalTables, cut: Cut, grouped: GroupedUsers) -> Members:
+def _members(tables: CanonicalTables, cut: ProductCut, grouped: GroupedUsers) -> Members:
     users, items, purchases = tables.users(), tables.items(), tables.purchases()
     schema, times = tables.schema, seconds(purchases["time"])
     used = (times >= epoch_s(schema.split.history_start)) & (times < cut.as_of_s)
@@ -264,23 +267,19 @@ def _drift_of(label: str, fitted: GroupedUsers, now: GroupedUsers) -> DriftOf:
     return DriftOf(label, measure_drift(fitted.reference, known), shares)
 
 
-def _level_diagnostics(cut: Cut) -> tuple[LevelDiagnostics, ...]:
+def _level_diagnostics(cut: ProductCut) -> tuple[LevelDiagnostics, ...]:
     found = json.loads((cut.groups.folder / "diagnostics.json").read_text())
     return tuple(LevelDiagnostics(**level) for level in found["levels"])
 
 
-def _profiles(cut: Cut) -> Path:
-    return cut.profiles.folder / "profiles.parquet"
-
-
-def _card_cache(pipeline: Pipeline) -> Path:
+def _card_cache(product: Product) -> Path:
     """Beside the artefacts, as the profiles' own: what was paid for outlives them."""
-    return pipeline.store.root.parent / "cache" / "cards"
+    return product.store.root.parent / "cache" / "cards"
 
 
-def _profile_writer(cut: Cut) -> str:
+def _profile_writer(profiles: Path) -> str:
     """Who wrote the profiles, and by which version of model, prompt and template."""
-    metadata = pq.read_schema(_profiles(cut)).metadata or {}
+    metadata = pq.read_schema(profiles).metadata or {}
     return _told({name.decode(): text.decode() for name, text in metadata.items()})
 
 
@@ -289,9 +288,9 @@ def _told(provenance: Mapping[str, str]) -> str:
     return ", ".join(filter(None, (provenance.get(name) for name in names)))
 
 
-def _profile_reader(cut: Cut) -> Callable[[int], Mapping[str, str]]:
+def _profile_reader(profiles: Path) -> Callable[[int], Mapping[str, str]]:
     """The section texts of a user, by position; ids stay out of the report."""
-    table = pq.read_table(_profiles(cut))
+    table = pq.read_table(profiles)
     names = [name for name in table.column_names if name.startswith("section_")]
 
     def read(user: int) -> Mapping[str, str]:

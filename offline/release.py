@@ -19,19 +19,17 @@ from model.repository import Repository
 from model.residuals import ResidualReference
 from model.spec import feature_contract
 from offline.artefacts import code_digest
-from offline.cuts import Cut
 from offline.distillation import mean_alpha_distill
 from offline.export import Ingredients, Report, export_bundle
 from offline.generations import GroupSide
 from offline.golden_requests import choose_requests
-from offline.pipeline import Pipeline
+from offline.product import Product, ProductCut
 from offline.progress import track
 from offline.publish import Published, publish
 from offline.redis_client import RedisClient
 from offline.scratch import scratch_folder
 from offline.triton import stands, write_triton
 
-MODEL = "choirrec"
 RELEASE_MODULES = ("offline.export", "offline.release")
 
 
@@ -61,11 +59,11 @@ class Release:
     """False: the repository held this very bundle already."""
 
 
-def cut_records(pipeline: Pipeline, cut: Cut) -> Records:
+def cut_records(product: Product, cut: ProductCut) -> Records:
     """Every user's and every group's record as of a cut."""
-    spec = pipeline.load_samples().spec
+    spec = product.load_samples(product.grouping).spec
     side = GroupSide.load(cut.files(), spec)
-    histories = pipeline.histories()
+    histories = product.histories()
     users = [
         histories.record(spec, user, cut.as_of_s, side.codes[user], int(side.depths[user]))
         for user in track(range(len(histories.user_ids)), "user records")
@@ -77,7 +75,7 @@ def cut_records(pipeline: Pipeline, cut: Cut) -> Records:
 
 
 def release(
-    pipeline: Pipeline,
+    product: Product,
     records: Records,
     repository: Repository,
     seed: int,
@@ -87,7 +85,7 @@ def release(
     """Export the trained model as the repository's next version, unless it stands there already.
 
     Args:
-        pipeline: whose model of this seed is exported.
+        product: whose model of this seed is exported.
         records: of the cut that the bundle's golden requests and prior snapshot come from.
         repository: where versions stand.
         seed: of the model.
@@ -98,7 +96,7 @@ def release(
     Returns:
         The version.
     """
-    released = _released(pipeline, records, repository, seed, report)
+    released = _released(product, records, repository, seed, report)
     if released.new or not stands(released.version, triton):
         with scratch_folder("triton") as scratch:
             repository.fetch(released.version, scratch)
@@ -107,15 +105,15 @@ def release(
 
 
 def _released(
-    pipeline: Pipeline, records: Records, repository: Repository, seed: int, report: Report
+    product: Product, records: Records, repository: Repository, seed: int, report: Report
 ) -> Release:
-    trained = pipeline.trained(MODEL, seed)
+    trained = product.trained(product.method, seed)
     digest = _release_digest(trained.digest, records, report)
     for version, manifest in _readable(repository):
         if manifest.lineage.get("release") == digest:
             return Release(version, manifest, new=False)
     version = max(repository.versions(), default=0) + 1
-    ingredients = _ingredients(pipeline, records, seed, report, {"release": digest})
+    ingredients = _ingredients(product, records, seed, report, {"release": digest})
     with scratch_folder("export") as scratch:
         folder = scratch / str(version)
         manifest = export_bundle(ingredients, version, folder)
@@ -154,21 +152,21 @@ def _release_digest(trained: str, records: Records, report: Report) -> str:
 
 
 def _ingredients(
-    pipeline: Pipeline,
+    product: Product,
     records: Records,
     seed: int,
     report: Report,
     lineage: Mapping[str, Any],
 ) -> Ingredients:
-    samples = pipeline.load_samples()
-    cut = pipeline.training_cut()
-    model = cast(ChoirRec, pipeline.model(MODEL, seed))
-    schema = pipeline.tables().schema
-    item_ids = [str(item) for item in pipeline.tables().items()["item_id"].to_pylist()]
+    samples = product.load_samples(product.grouping)
+    cut = product.fitted_cut()
+    model = cast(ChoirRec, product.model(product.method, seed))
+    schema = product.tables().schema
+    item_ids = [str(item) for item in product.tables().items()["item_id"].to_pylist()]
     return Ingredients(
         model=model,
         spec=samples.spec,
-        config=pipeline.preset.network,
+        config=product.preset.network,
         catalogue=samples.catalogue,
         encoder=EncoderBlock.load(cut.embeddings.folder),
         codebooks=Codebooks.load(cut.groups.folder),
@@ -182,15 +180,16 @@ def _ingredients(
             "dataset": schema.name,
             "provenance": schema.provenance,
             "event": schema.event,
-            "preset": pipeline.preset.name,
-            "losses": pipeline.preset.losses,
+            "preset": product.preset.name,
+            "losses": product.preset.losses,
+            "groups": product.grouping.name,
             "seed": seed,
-            "alpha_distill": mean_alpha_distill(pipeline.training(MODEL, seed)),
+            "alpha_distill": mean_alpha_distill(product.training(product.method, seed)),
             "generation": records.generation,
-            "artefacts": dict(_digests(pipeline, seed)),
+            "artefacts": dict(_digests(product, seed)),
             **lineage,
         },
-        metrics=pipeline.metrics(MODEL, seed),
+        metrics=product.metrics(product.method, seed),
         report=report,
     )
 
@@ -203,6 +202,7 @@ def snapshot(records: Records) -> PriorSnapshot:
     return PriorSnapshot(records.generation, records.side.as_of_s, kept)
 
 
-def _digests(pipeline: Pipeline, seed: int) -> Iterator[tuple[str, str]]:
-    for artefact in (pipeline.events(), pipeline.samples(), pipeline.trained(MODEL, seed)):
+def _digests(product: Product, seed: int) -> Iterator[tuple[str, str]]:
+    samples = product.samples(product.grouping)
+    for artefact in (product.events(), samples, product.trained(product.method, seed)):
         yield artefact.stage, artefact.digest

@@ -9,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.evaluation import gauc_difference, user_aucs
-from offline.pipeline import Pipeline
+from offline.product import Product
 
-MODELS = {"din": "din_base", "choirrec": "choirrec"}
-"""Names in results, and the methods behind them."""
 FIGURES = ("auc_low", "auc_overall", "gauc_low", "gauc_overall", "gauc_levels")
 
 
-def evaluate_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Mapping[str, Any]:
+def evaluate_seeds(product: Product, seeds: Sequence[int]) -> Mapping[str, Any]:
     """Train and measure every model with every seed on the test rows.
 
     Args:
-        pipeline: data set and preset.
+        product: data set, preset and the model that is compared with DIN.
         seeds: model seeds, the same for every model.
 
     Returns:
@@ -29,26 +27,33 @@ def evaluate_seeds(pipeline: Pipeline, seeds: Sequence[int]) -> Mapping[str, Any
         seeds), which is no claim: docs/evaluation.md asks for controls beside one.
     """
     metrics = {
-        name: [pipeline.metrics(method, seed) for seed in seeds] for name, method in MODELS.items()
+        name: [product.metrics(method, seed) for seed in seeds]
+        for name, method in methods(product).items()
     }
-    schema = pipeline.tables().schema
-    split = pipeline.load_samples().test
+    schema = product.tables().schema
+    split = product.load_samples(product.grouping).test
     return {
         "dataset": schema.name,
         "event": schema.event,
-        "preset": pipeline.preset.name,
-        "losses": pipeline.preset.losses,
+        "preset": product.preset.name,
+        "losses": product.preset.losses,
+        "groups": product.grouping.name,
         "seeds": list(seeds),
         "test_rows": len(split),
         "test_users": len(np.unique(split.row_user)),
         "low_activity_users": len(np.unique(split.row_user[split.row_low])),
         **{name: _summary(runs) for name, runs in metrics.items()},
         "choirrec_minus_din": {
-            "gauc_low": _difference(pipeline, seeds, split.row_low),
-            "gauc_overall": _difference(pipeline, seeds, np.ones(len(split), bool)),
+            "gauc_low": _difference(product, seeds, split.row_low),
+            "gauc_overall": _difference(product, seeds, np.ones(len(split), bool)),
         },
         "provenance": schema.provenance,
     }
+
+
+def methods(product: Product) -> Mapping[str, str]:
+    """Names of methods by the names that their models have in results."""
+    return {"din": "din_base", "choirrec": product.method}
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -71,12 +76,12 @@ def _plain(value: Any) -> Any:
 
 
 def _difference(
-    pipeline: Pipeline, seeds: Sequence[int], rows: NDArray[np.bool_]
+    product: Product, seeds: Sequence[int], rows: NDArray[np.bool_]
 ) -> Mapping[str, float | None]:
-    split = pipeline.load_samples().test
+    split = product.load_samples(product.grouping).test
     aucs = {}
-    for name, method in MODELS.items():
-        logits = [np.load(pipeline.evaluated(method, seed).folder / "logit.npy") for seed in seeds]
+    for name, method in methods(product).items():
+        logits = [np.load(product.evaluated(method, seed).folder / "logit.npy") for seed in seeds]
         mean = np.mean(logits, axis=0)
         aucs[name] = user_aucs(mean[rows], split.label[rows], split.row_user[rows])
     difference = gauc_difference(aucs["choirrec"], aucs["din"], seed=0)

@@ -51,6 +51,8 @@ class Content:
     provenance: str
     preset: str
     cut: str
+    grouping: str
+    """"aligned" to later purchases, or by "profiles"."""
     profiles: str
     """Who wrote the profiles, such as "template (template-1)"."""
     users: int

@@ -57,7 +57,8 @@ def render(content: Content) -> str:
 <body>
 <header>
 <h1>Groups of {escape(content.dataset)}</h1>
-<p>Cut {escape(content.cut)} · preset {escape(content.preset)} · profiles by
+<p>Cut {escape(content.cut)} · preset {escape(content.preset)} · grouping
+{escape(content.grouping)} · profiles by
 {escape(content.profiles)} · names and summaries of groups by {escape(content.describer)}</p>
 <nav aria-label="Sections">{_links()}</nav>
 </header>

@@ -1,8 +1,8 @@
 """Users without a record: grouped online as offline would, flagged, counted, never refused."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from model.encoder import EncoderBlock
 from model.generation import group_key
 from model.residuals import ResidualReference
 from model.wordllama_encoder import WordLlamaEncoder
+from offline.alignment import write_aligned
 from offline.embeddings import FILE_NAME, write_embeddings
-from offline.engine import Engine, connect
+from offline.engine import connect
 from offline.events import CanonicalTables
+from offline.groupings import PROFILES
+from offline.methods.registry import ALIGNED
 from offline.profiles import ProfileSources, build_profiles
 from offline.release import publish_records
 from service.newcomers import Json, Newcomers, TextEncoders
@@ -31,6 +34,7 @@ from tests.fixtures.redis import RedisServer, running_redis
 from tests.fixtures.services import Client, LiveService, live_service, service_process, settings_for
 from tests.fixtures.tiny_log import TinyRelease, tiny_release
 
+SOURCES = ("users", "items", "purchases", "searches")
 COLUMNS: dict[str, pa.DataType] = {
     "user_id": pa.string(),
     "age_band": pa.string(),
@@ -258,7 +262,8 @@ class Offline:
     """What the pipeline makes of users of whom nothing but attributes is known."""
 
     def __init__(self, way: TinyRelease) -> None:
-        cut = way.pipeline.training_cut()
+        cut = way.pipeline.fitted_cut()
+        self._grouping = way.pipeline.grouping
         self._block = EncoderBlock.load(cut.embeddings.folder)
         self._codebooks = Codebooks.load(cut.groups.folder)
         self._residuals = ResidualReference.load(cut.groups.folder)
@@ -268,35 +273,39 @@ class Offline:
     def assign(self, users: pa.Table, folder: Path) -> tuple[list[list[int]], list[float]]:
         """Codes and confidence of every user, by the stages themselves."""
         pq.write_table(users, folder / "users.parquet")
-        with connect() as engine:
-            moment = self.tables.schema.split.train_start
-            sources = self._sources(engine, folder / "users.parquet")
-            profiles = build_profiles(engine, sources, moment)
-        write_embeddings(profiles, self._encoder, folder, self._block)
+        shutil.copy(self.tables.path("items"), folder)
+        for name in ("purchases", "searches"):
+            pq.write_table(
+                pq.read_table(self.tables.path(name)).slice(0, 0), folder / f"{name}.parquet"
+            )
+        self._embed(CanonicalTables(folder, self.tables.schema), folder)
         vectors = np.load(folder / FILE_NAME)
         codes = self._codebooks.assign(vectors)
         norms = self._codebooks.residual_norms(vectors, codes)
         return codes.tolist(), self._residuals.confidence(norms).tolist()
 
-    def _sources(self, engine: Engine, users: Path) -> ProfileSources:
-        schema, tables = self.tables.schema, self.tables
-        return ProfileSources(
-            users=engine.read_parquet(users),
-            items=engine.read_parquet(tables.path("items")),
-            purchases=engine.read_parquet(tables.path("purchases")).limit(0),
-            searches=engine.read_parquet(tables.path("searches")).limit(0),
-            discrete=schema.discrete,
-            continuous=schema.continuous,
-            categories=schema.categories,
-            windows_days=schema.profile_windows_days,
-            history_start=datetime(2026, 1, 1),  # noqa: DTZ001 (canonical times have no zone)
-        )
+    def _embed(self, tables: CanonicalTables, folder: Path) -> None:
+        schema, moment = tables.schema, tables.schema.split.train_start
+        if self._grouping == ALIGNED:
+            write_aligned(tables, moment, self._encoder, folder, self._block)
+            return
+        with connect() as engine:
+            sources = ProfileSources(
+                **{name: engine.read_parquet(tables.path(name)) for name in SOURCES},
+                discrete=schema.discrete,
+                continuous=schema.continuous,
+                categories=schema.categories,
+                windows_days=schema.profile_windows_days,
+                history_start=schema.split.history_start,
+            )
+            profiles = build_profiles(engine, sources, moment)
+        write_embeddings(profiles, self._encoder, folder, self._block)
 
 
-@pytest.fixture(scope="module")
-def way(tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
-    """The tiny log as a bundle and records."""
-    return tiny_release(tmp_path_factory)
+@pytest.fixture(scope="module", params=[ALIGNED, PROFILES], ids=lambda one: one.name)
+def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TinyRelease:
+    """The tiny log as a bundle and records, by each grouping."""
+    return tiny_release(tmp_path_factory, request.param)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 import offline.demo
 from offline.demo import Example, answer_table, choose_examples, demonstrate
 from offline.histories import epoch_s
-from offline.pipeline import Dataset, Pipeline
+from offline.pipeline import Dataset
+from offline.product import Product
 from offline.sources import own_files
 from tests.fixtures.tiny_log import building, shared_folder, tiny_pipeline, write_log
 
@@ -25,15 +26,15 @@ ANSWER = {
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Product:
     """The tiny log with its samples."""
     pipeline = tiny_pipeline(tmp_path_factory)
     with building(shared_folder(tmp_path_factory)):
-        pipeline.samples()
+        pipeline.samples(pipeline.grouping)
     return pipeline
 
 
-def test_examples_are_real_requests_of_both_ends(pipeline: Pipeline) -> None:
+def test_examples_are_real_requests_of_both_ends(pipeline: Product) -> None:
     """The examples are test requests of a level 1 and a level 5 user, with what came of them."""
     low, high = choose_examples(pipeline)
     assert (low.title, high.title) == ("a low-activity user", "a high-activity user")
@@ -48,7 +49,7 @@ def test_examples_are_real_requests_of_both_ends(pipeline: Pipeline) -> None:
         assert [bool(row["label"]) for row in rows] == list(example.bought)
         assert 6 <= len(rows) <= 14
     users = [str(user) for user in pipeline.tables().users()["user_id"].to_pylist()]
-    split = pipeline.load_samples().test
+    split = pipeline.load_samples(pipeline.grouping).test
     levels = {
         users[user]: level for user, level in zip(split.row_user, split.row_level, strict=True)
     }

@@ -10,25 +10,25 @@ import pytest
 
 from model.network.batch import Split
 from offline.artefacts import Store
-from offline.pipeline import Pipeline
+from offline.product import Product
 from offline.samples import Samples
-from offline.seeds import FIGURES, MODELS, evaluate_seeds
+from offline.seeds import FIGURES, evaluate_seeds, methods
 from tests.fixtures.tiny_log import building, shared_folder, tiny_pipeline
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Product:
     """The tiny log, both models trained with two seeds."""
     pipeline = tiny_pipeline(tmp_path_factory)
     with building(shared_folder(tmp_path_factory)):
-        for name in MODELS:
+        for name in methods(pipeline).values():
             for seed in (0, 1):
                 pipeline.evaluated(name, seed)
     return pipeline
 
 
 @pytest.fixture(scope="module")
-def figures(pipeline: Pipeline) -> Any:
+def figures(pipeline: Product) -> Any:
     """The figures of two seeds, as a file of results holds them."""
     return json.loads(json.dumps(evaluate_seeds(pipeline, range(2)), allow_nan=False))
 
@@ -50,10 +50,11 @@ def test_figures_are_means_over_the_seeds(figures: Any) -> None:
         assert model["gauc_low_std"] == pytest.approx(abs(values[0] - values[1]) / 2)
 
 
-def test_figures_say_what_they_rest_on(figures: Any, pipeline: Pipeline) -> None:
+def test_figures_say_what_they_rest_on(figures: Any, pipeline: Product) -> None:
     """Data set, preset, seeds, rows, users and provenance stand beside the figures."""
     assert figures["dataset"] == "tiny-shop"
     assert (figures["preset"], figures["seeds"]) == ("tiny", [0, 1])
+    assert figures["groups"] == "aligned"
     assert figures["provenance"] == pipeline.tables().schema.provenance
     assert 0 < figures["low_activity_users"] < figures["test_users"] <= 300
     assert figures["test_rows"] > figures["test_users"]
@@ -65,7 +66,7 @@ def test_the_difference_has_an_interval_over_users(figures: Any) -> None:
         assert difference["low"] <= difference["mean"] <= difference["high"]
 
 
-def test_what_is_not_defined_is_null(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_defined_is_null(pipeline: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a low-activity user of both classes the figure is null, and the rest still stands."""
     load = Samples.load
 
@@ -74,7 +75,7 @@ def test_what_is_not_defined_is_null(pipeline: Pipeline, monkeypatch: pytest.Mon
         test: Split = samples.test
         return replace(samples, test=replace(test, row_low=np.zeros(len(test), bool)))
 
-    metrics = pipeline.metrics("choirrec", 0)
+    metrics = pipeline.metrics(pipeline.method, 0)
     gone = {"auc_low": None, "gauc_low": None, "gauc_levels": [None, 0.5, None, 0.5, 0.5]}
     monkeypatch.setattr(Samples, "load", nobody_low)
     monkeypatch.setattr(pipeline, "metrics", lambda name, seed: {**metrics, **gone})
@@ -87,11 +88,11 @@ def test_what_is_not_defined_is_null(pipeline: Pipeline, monkeypatch: pytest.Mon
     assert found["choirrec_minus_din"]["gauc_low"] == {"mean": None, "low": None, "high": None}
 
 
-def test_a_second_evaluation_trains_nothing(pipeline: Pipeline, figures: Any) -> None:
+def test_a_second_evaluation_trains_nothing(pipeline: Product, figures: Any) -> None:
     """Once measured, the same figures come from the store."""
     words: list[str] = []
     store = Store(pipeline.store.root, words.append)
-    fresh = Pipeline(store, pipeline.dataset, pipeline.preset)
+    fresh = Product(store, pipeline.dataset, pipeline.preset)
     assert json.loads(json.dumps(evaluate_seeds(fresh, range(2)))) == figures
     assert words
     assert all("skipped" in word for word in words)
