@@ -1,28 +1,21 @@
-"""The command choirrec-serve: run the service, load a version into it, ask what it serves."""
+"""The command choirrec-serve: run the service, and operate one that runs."""
 
 import argparse
-import contextlib
-import http.client
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
-from urllib.parse import urlsplit
 
 from service.main import serve
+from service.operating.admin_client import AdminClient, Refused
+from service.operating.terminal import carry_out, tell_history, tell_refusal, tell_status
+from service.operating.verbs import add_verbs, version_number
 from service.settings import Settings, read_settings
 
 OK = 0
 REFUSED = 1
 USAGE = 2
-
-_LOAD_TIMEOUT_S = 3600.0
-
-
-class _Refused(Exception):
-    """What was asked for was refused, or could not be asked."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,17 +39,16 @@ def _obey(arguments: Sequence[str] | None) -> int:
     # Its warnings are one line per malformed request, which anybody can send at any rate.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     try:
-        settings = read_settings()
-        answer = _run(options, settings)
+        _run(options, read_settings())
     except ValueError as error:
         print(f"choirrec-serve: {error}", file=sys.stderr)
         return USAGE
-    except (OSError, _Refused) as error:
+    except Refused as refusal:
+        tell_refusal(refusal, as_json=options.json)
+        return REFUSED
+    except OSError as error:
         print(f"choirrec-serve: {error}", file=sys.stderr)
         return REFUSED
-    if answer is not None:
-        with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(answer, indent=1))
     return OK
 
 
@@ -69,16 +61,21 @@ def _flush() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(options: argparse.Namespace, settings: Settings) -> Any:
+def _run(options: argparse.Namespace, settings: Settings) -> None:
     if options.command == "run":
         serve(settings)
-        return None
+        return
     admin = options.admin or f"http://{settings.admin_host}:{settings.admin_port}"
-    secret = settings.admin_secret()
-    if options.command == "status":
-        return _ask(admin, "GET", "/admin/state", None, secret)
-    order = {"version": options.version, "generation": options.generation}
-    return _ask(admin, "POST", "/admin/load", order, secret)
+    client = AdminClient(admin, settings.admin_secret())
+    if options.command == "load":
+        order = {"version": options.version, "generation": options.generation}
+        print(json.dumps(client.post("/admin/load", order, 3600.0), indent=1))
+    elif options.command == "status":
+        tell_status(options, client)
+    elif options.command == "history":
+        tell_history(options, client)
+    else:
+        carry_out(options, client)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,42 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="serve until SIGTERM or SIGINT")
     load = commands.add_parser("load", help="load a version into a running service and swap to it")
-    load.add_argument("version", type=_version, help="the model version, a positive integer")
+    load.add_argument("version", type=version_number, help="the model version, a positive integer")
     load.add_argument("--generation", help="default: the newest one that fits the bundle")
-    status = commands.add_parser("status", help="what a running service serves")
-    for command in (load, status):
-        command.add_argument("--admin", help="URL of the admin port, http://host:port")
+    load.add_argument("--admin", help="URL of the admin port, http://host:port")
+    load.set_defaults(json=False)
+    add_verbs(commands)
     return parser
-
-
-def _version(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a positive integer")
-    return int(text)
-
-
-def _ask(
-    admin: str, method: str, path: str, document: object, secret: bytes | None
-) -> dict[str, Any]:
-    """Ask the admin port and return its answer; a refusal is an error with its detail."""
-    url = urlsplit(admin)
-    if url.scheme != "http" or url.hostname is None:
-        raise ValueError(f"--admin {admin!r}, expected http://host:port")
-    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=_LOAD_TIMEOUT_S)
-    headers = {"content-type": "application/json"}
-    if secret is not None:
-        headers["x-api-key"] = secret.decode()
-    try:
-        connection.request(method, path, json.dumps(document), headers)
-        reply = connection.getresponse()
-        answer: dict[str, Any] = json.loads(reply.read())
-    except (OSError, http.client.HTTPException) as error:
-        raise _Refused(f"no answer from {admin}: {error}; is the service running?") from error
-    finally:
-        connection.close()
-    if reply.status != http.client.OK:
-        raise _Refused(str(answer.get("detail", f"status {reply.status}")))
-    return answer
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The operators' verbs on the command line: asking the admin port, confirming, and telling."""

@@ -1,0 +1,267 @@
+"""What an operator is asked and told, by a command against an admin port that a test plays."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from service import cli
+
+PLAN: dict[str, Any] = {
+    "action": "promote",
+    "result": "planned",
+    "revision": 4,
+    "before": {"champion": "1/g1", "previous": None},
+    "after": {"champion": "2/g1", "previous": "1/g1"},
+    "guard": {"refused": False, "reasons": [], "evidence": {}},
+    "verdicts": [],
+    "seconds": 0.0,
+}
+VERDICT = {
+    "replica": "host:9100",
+    "worker": 0,
+    "revision": 5,
+    "state": "ready",
+    "reason": None,
+    "seconds": 1.25,
+    "bundle_digest": "abc",
+}
+DONE = PLAN | {"result": "done", "revision": 6, "verdicts": [VERDICT], "seconds": 3.2}
+
+
+class Terminal(io.StringIO):
+    """A standard input that somebody types into."""
+
+    def isatty(self) -> bool:
+        """As a terminal says."""
+        return True
+
+
+class Admin:
+    """An admin port that answers what a test wants, and keeps what it was asked."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        """Serve on a port.
+
+        Args:
+            server: bound, not yet serving.
+        """
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        self.asked: list[tuple[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.refusal: dict[str, Any] | None = None
+        self.refused_guard = False
+        self.answers: dict[str, Any] = {}
+
+    def answer(self, path: str, order: Any) -> tuple[int, Any]:
+        """Status and document."""
+        self.asked.append((path, order))
+        if path in self.answers:
+            return 200, self.answers[path]
+        if order["dry_run"]:
+            guard = {"refused": self.refused_guard, "reasons": ["GAUC falls"] * self.refused_guard}
+            return 200, PLAN | {"guard": guard}
+        return (200, DONE) if self.refusal is None else (409, self.refusal)
+
+
+@pytest.fixture
+def admin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Admin]:
+    """The port, named by the settings."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._respond(None)
+
+        def do_POST(self) -> None:
+            length = int(self.headers["content-length"])
+            self._respond(json.loads(self.rfile.read(length)))
+
+        def _respond(self, order: Any) -> None:
+            played.keys.append(self.headers["x-api-key"])
+            status, document = played.answer(self.path, order)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(document).encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    played = Admin(server)
+    monkeypatch.setenv("CHOIRREC_ADMIN_PORT", str(server.server_port))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield played
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _type(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(text))
+
+
+def test_order_is_shown_agreed_to_and_carried_out(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal the reason is asked for, then the plan is shown, then consent is asked for."""
+    _type(monkeypatch, "a better model\ny\n")
+    assert cli.main(["promote", "2", "--who", "ann"]) == 0
+    told = capsys.readouterr()
+    assert "Why? " in told.err
+    assert "would change" in told.err
+    assert "Go ahead? [y/N]" in told.err
+    assert "promote: done, revision 6, 3.2 s" in told.out
+    assert "host:9100  0       5         ready  1.2 s" in told.out
+    assert [order["dry_run"] for _, order in admin.asked] == [True, False]
+    assert {(o["who"], o["why"]) for _, o in admin.asked} == {("ann", "a better model")}
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "yes please\n"])
+def test_anything_but_yes_changes_nothing(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """Enter, end of input and doubt all mean no; the exit code says that it was not done."""
+    _type(monkeypatch, answer)
+    assert cli.main(["rollback", "--why", "orders fell"]) == 1
+    assert [order["dry_run"] for _, order in admin.asked] == [True]
+
+
+@pytest.mark.parametrize("line", ["promote 2", "promote 2 --why because", "promote 2 --yes"])
+def test_without_a_terminal_nothing_is_guessed(
+    admin: Admin,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    line: str,
+) -> None:
+    """A script must bring its reason and its consent along."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert cli.main(line.split()) == 2
+    assert admin.asked == []
+    assert "--why" in (said := capsys.readouterr().err) or "--yes" in said
+
+
+def test_script_with_reason_and_consent_asks_once(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --why and --yes one call is made, by user@host unless another is named."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert cli.main(["promote", "2", "--why", "nightly", "--yes"]) == 0
+    ((path, order),) = admin.asked
+    assert path == "/admin/promote"
+    assert "@" in order["who"]
+
+
+def test_guard_is_heard_before_consent_is_asked_for(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refusal ends the command, unless --force says that the operator knows better."""
+    admin.refused_guard = True
+    _type(monkeypatch, "y\n")
+    assert cli.main(["promote", "2", "--why", "w"]) == 1
+    assert "GAUC falls" in capsys.readouterr().err
+    _type(monkeypatch, "y\n")
+    assert cli.main(["promote", "2", "--why", "w", "--force"]) == 0
+
+
+def test_refusal_tells_every_verdict_and_exits_1(
+    admin: Admin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The operator reads which worker said what; programs get the problem document."""
+    failed = VERDICT | {"state": "failed", "reason": "no memory"}
+    admin.refusal = {"detail": "2/g1 is not ready everywhere", "verdicts": [failed]}
+    assert cli.main(["promote", "2", "--why", "w", "--yes"]) == 1
+    told = capsys.readouterr()
+    assert "2/g1 is not ready everywhere" in told.err
+    assert "failed  1.2 s      no memory" in told.err
+    assert told.out == ""
+    assert cli.main(["promote", "2", "--why", "w", "--yes", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == admin.refusal
+
+
+def test_dry_run_needs_no_consent(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would change is printed, and nothing else is asked for."""
+    assert cli.main(["promote", "2", "--why", "w", "--dry-run"]) == 0
+    assert "champion  1/g1    2/g1" in capsys.readouterr().out
+    assert [order["dry_run"] for _, order in admin.asked] == [True]
+
+
+def test_key_goes_along(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The admin key of the settings is sent, and none where there is none."""
+    cli.main(["rollback", "--why", "w", "--yes"])
+    monkeypatch.setenv("CHOIRREC_ADMIN_KEY", "secret")
+    cli.main(["rollback", "--why", "w", "--yes"])
+    assert admin.keys == [None, "secret"]
+
+
+def test_status_names_every_worker(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """Roles, the last change and who follows it are one glance; trouble comes first."""
+    target = {"version": 3, "generation": "g1", "state": "failed", "reason": "no memory"}
+    worker = {
+        "worker": 0,
+        "pid": 12,
+        "revision": 5,
+        "ready": True,
+        "draining": False,
+        "champion": "2/g1",
+        "canary": None,
+        "targets": [target],
+    }
+    change = {"action": "promote", "who": "ann", "why": "better", "when_s": 0, "forced": False}
+    status: dict[str, Any] = {
+        "trouble": None,
+        "replica": "host:9100",
+        "converged": True,
+        "roles": {"champion": "2/g1", "previous": None},
+        "desired": {"revision": 5, "change": change},
+        "replicas": [
+            {"replica": "host:9100", "workers": [worker]},
+            {"replica": "other", "workers": []},
+        ],
+    }
+    admin.answers["/admin/state"] = status
+    assert cli.main(["status"]) == 0
+    told = capsys.readouterr().out
+    assert "champion  2/g1\n" in told
+    assert "revision 5, 1970-01-01 00:00:00: promote by ann: better\nevery worker" in told
+    assert "3/g1 failed: no memory" in told
+    assert "no worker runs" in told
+    status |= {"trouble": "the state's Redis: refused", "converged": False}
+    worker["ready"] = False
+    assert cli.main(["status"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("TROUBLE: the state's Redis: refused")
+    assert "NOT YET FOLLOWED" in told
+    assert "not ready, 3/g1" in told
+    admin.answers["/admin/state"] = status | {"desired": None, "roles": None}
+    assert cli.main(["status"]) == 0
+    assert "no desired state yet" in capsys.readouterr().out
+    assert cli.main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["replica"] == "host:9100"
+
+
+def test_history_is_a_line_per_revision(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who changed what, when and why, newest first, forced changes marked."""
+    change = {"action": "activate", "who": "ann", "why": "better", "when_s": 0, "forced": True}
+    target = {"version": 2, "generation": "g1"}
+    entry = {"revision": 3, "champion": target, "canary": {"target": target}, "change": change}
+    first = entry | {"revision": 1, "canary": None, "change": change | {"forced": False}}
+    admin.answers["/admin/history?limit=2"] = [entry, first]
+    assert cli.main(["history", "--limit", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split("  ")[0] == "3"
+    assert "ann  activate (forced)  2/g1      2/g1    better" in lines[1]
+    assert "ann  activate           2/g1      -       better" in lines[2]
+
+
+def test_silence_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that is not there is an exit code of 1 and a question, a wrong URL one of 2."""
+    assert cli.main(["status", "--admin", "http://127.0.0.1:9"]) == 1
+    assert "is the service running?" in capsys.readouterr().err
+    assert cli.main(["status", "--admin", "ftp://127.0.0.1"]) == 2
