@@ -4,8 +4,11 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.http import check_key
+from service.api.operating import operating_routes
 from service.api.problems import install_problems
+from service.api.replica import Replica, replica_routes
 from service.api.status import ModelsReport, add_metrics_route, report_models
+from service.control.plane import ControlPlane
 from service.lifecycle.solo import Solo
 from service.metrics import Metrics
 
@@ -71,4 +74,22 @@ def create_admin_app(lifecycle: Solo, metrics: Metrics, secret: bytes | None) ->
     open_router = APIRouter()
     add_metrics_route(open_router, metrics)
     app.include_router(open_router)
+    return app
+
+
+def create_supervisor_app(plane: ControlPlane, replica: Replica, secret: bytes | None) -> FastAPI:
+    """The admin app of a replica: orders and reports with the key, probes and metrics without.
+
+    Args:
+        plane: the replica's control plane.
+        replica: its workers.
+        secret: the admin key; None: no key is asked for.
+
+    Returns:
+        The app; whatever is refused is a problem document with the exact reason.
+    """
+    app = FastAPI(title="ChoirRec Serving, administration", docs_url=None, redoc_url=None)
+    install_problems(app)
+    app.include_router(operating_routes(plane, secret))
+    app.include_router(replica_routes(replica))
     return app
