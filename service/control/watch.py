@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from model.desired import Change, Desired, Target
@@ -107,8 +108,8 @@ class Watch:
     async def run(self) -> None:
         """Follow and report until cancelled; nothing that goes wrong ends it."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat(self.follow_once, self._next_look))
-            tasks.create_task(self._repeat(self.report_once, self._next_report))
+            tasks.create_task(self._repeat(self._follow_and_rest))
+            tasks.create_task(self._repeat(self._report_and_rest))
 
     async def follow_once(self) -> None:
         """Look at the store and do what follows from it."""
@@ -209,29 +210,27 @@ class Watch:
     def _change(self, action: str, why: str) -> Change:
         return Change(action, self._identity.replica, why, time.time())
 
-    async def _next_look(self) -> None:
-        try:
+    async def _follow_and_rest(self) -> None:
+        await self.follow_once()
+        with suppress(TimeoutError):
             async with asyncio.timeout(POLL_S):
                 await self._woken.wait()
-        except TimeoutError:
-            pass
         self._woken.clear()
 
-    async def _next_report(self) -> None:
-        await asyncio.sleep(_REPORT_PAUSE_S)
+    async def _report_and_rest(self) -> None:
+        # Listening begins before the report, so that no change falls between two of them.
+        change = asyncio.create_task(self._fleet.changed())
         try:
-            async with asyncio.timeout(REPORT_S):
-                await self._fleet.changed()
-        except TimeoutError:
-            pass
+            await self.report_once()
+            await asyncio.sleep(_REPORT_PAUSE_S)
+            await asyncio.wait((change,), timeout=REPORT_S)
+        finally:
+            change.cancel()
 
-    async def _repeat(
-        self, step: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await step()
             except Exception:
                 _log.exception("following the desired state went wrong; it goes on")
                 await asyncio.sleep(RETRY_S)
-            await pause()
