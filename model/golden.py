@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from sys import float_info
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.records import (
     GroupRecord,
     UserRecord,
@@ -20,6 +23,10 @@ from model.spec import MAX_ID_BYTES
 
 LATEST_S = 253_402_300_799
 """The last second of the year 9999: no moment of a bundle lies beyond it."""
+
+
+class WrongAnswers(ValueError):
+    """Answers to a golden request that are not those of training: which, and by how much."""
 
 
 class MalformedRecords(ValueError):
@@ -63,6 +70,46 @@ class PriorSnapshot:
     generation: str
     as_of_s: int
     records: Mapping[tuple[int, ...], GroupRecord]
+
+
+def check_answers(
+    golden: Golden,
+    individual_logits: NDArray[np.float32],
+    group_logits: NDArray[np.float32],
+    alpha_fusion: float,
+    tolerance: float,
+) -> None:
+    """Compare the answers of whoever runs the graphs with training's.
+
+    Args:
+        golden: the request of C candidates, with what training computed.
+        individual_logits: float32 ``[C]``.
+        group_logits: float32 ``[C]``.
+        alpha_fusion: one number.
+        tolerance: largest |difference| / max(1, |expected|) that passes.
+
+    Raises:
+        WrongAnswers: naming the candidate, the value and what was expected.
+    """
+    columns = {
+        "individual_logit": (individual_logits, golden.individual_logits),
+        "group_logit": (group_logits, golden.group_logits),
+        "alpha_fusion": (np.array([alpha_fusion]), (golden.alpha_fusion,)),
+    }
+    for name, (found, wanted) in columns.items():
+        expected = np.array(wanted)
+        if found.shape != expected.shape:
+            raise WrongAnswers(f"{name} of shape {found.shape}, expected {expected.shape}")
+        # A NaN is within no tolerance.
+        fits = np.abs(found - expected) <= tolerance * np.maximum(1.0, np.abs(expected))
+        if not fits.all():
+            place = int(np.argmin(fits))
+            raise WrongAnswers(
+                f"candidate {place}: {name} {found[place]:.8g}, expected {expected[place]:.8g} "
+                f"within {tolerance:g}; export the bundle again"
+            )
+    if not 0.0 <= alpha_fusion <= 1.0:
+        raise WrongAnswers(f"alpha_fusion {alpha_fusion}, expected 0..1")
 
 
 def golden_to_json(goldens: Sequence[Golden]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from model.assembly import Catalogue
-from model.bundle import ContractParts, Manifest, seal
+from model.bundle import BrokenBundle, ContractParts, Manifest, seal
 from model.codebooks import Codebooks
 from model.encoder import EncoderBlock
 from model.evaluation import EVALUATION_FILE, MAX_EVALUATION_BYTES, REPORT_FILE, Evaluation
@@ -25,6 +25,7 @@ from model.reference import REFERENCE_FILE
 from model.residuals import ResidualReference
 from model.spec import FeatureSpec
 from model.tables import Tables
+from offline.bundle_check import check_bundle
 from offline.golden_requests import request_arrays
 from offline.model_card import model_card
 from offline.onnx_graphs import to_onnx
@@ -85,8 +86,8 @@ def export_bundle(ingredients: Ingredients, model_version: int, folder: Path) ->
 
     Raises:
         ExportError: when the model is an ablated one, when the folder exists, when codebooks and
-            spec do not belong together, when the graphs do not answer as the network does, or
-            when the report is too large.
+            spec do not belong together, when the graphs do not answer as the network does, when
+            the report is too large, or when the service would refuse what was written.
     """
     try:
         whole(ingredients.model)
@@ -133,7 +134,17 @@ def _write_bundle(ingredients: Ingredients, model_version: int, folder: Path) ->
     for name, text in _texts(ingredients, model_version, parity).items():
         (folder / name).write_text(text, encoding="utf-8")
     lineage = {**ingredients.lineage, "parity": parity.max_difference, "parity_rows": parity.rows}
-    return seal(folder, model_version, parts, lineage, ingredients.metrics)
+    manifest = seal(folder, model_version, parts, lineage, ingredients.metrics)
+    _require_whole(folder)
+    return manifest
+
+
+def _require_whole(folder: Path) -> None:
+    """What the service would refuse does not leave the place where it was made."""
+    try:
+        check_bundle(folder)
+    except BrokenBundle as error:
+        raise ExportError(f"{error}; no bundle was written") from error
 
 
 def _contract_parts(ingredients: Ingredients) -> ContractParts:

@@ -1,6 +1,7 @@
 """Parity: whether exported graphs answer as the trained network does."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -44,6 +45,10 @@ class Logits:
         return self.individual_logit, self.group_logit, self.alpha_fusion
 
 
+class UnusableGraphs(ValueError):
+    """Graphs that ONNX Runtime refuses to load or to run: which, and why."""
+
+
 class GraphRunner:
     """The three graphs in ONNX Runtime, one thread."""
 
@@ -52,19 +57,28 @@ class GraphRunner:
 
         Args:
             models: serialised graphs by name.
+
+        Raises:
+            UnusableGraphs: when ONNX Runtime refuses one.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._sessions = {
-            name: onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-            for name, model in models.items()
-        }
+        options.log_severity_level = 3
+        self._sessions = {}
+        for name, model in models.items():
+            with _explained(name):
+                self._sessions[name] = onnxruntime.InferenceSession(
+                    model, options, providers=["CPUExecutionProvider"]
+                )
 
     def run(self, inputs: Mapping[str, Floats]) -> Logits:
         """Run the graphs in their order.
 
         Args:
             inputs: every input of docs/architecture.md but ``group_injection``.
+
+        Raises:
+            UnusableGraphs: when one does not run on them.
         """
         group_logit, injection = self._run("group_channel", inputs)
         (individual,) = self._run("individual_channel", {**inputs, "group_injection": injection})
@@ -73,10 +87,19 @@ class GraphRunner:
 
     def _run(self, name: str, inputs: Mapping[str, Floats]) -> list[Floats]:
         session = self._sessions[name]
-        outputs: list[Floats] = session.run(
-            None, {wanted.name: inputs[wanted.name] for wanted in session.get_inputs()}
-        )
+        with _explained(name):
+            outputs: list[Floats] = session.run(
+                None, {wanted.name: inputs[wanted.name] for wanted in session.get_inputs()}
+            )
         return outputs
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's exceptions share no base of their own
+        raise UnusableGraphs(f"{name}.onnx: ONNX Runtime refuses it ({error})") from error
 
 
 def check_parity(

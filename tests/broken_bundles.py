@@ -81,6 +81,11 @@ _MANIFEST: Mapping[str, Broken] = {
     "tolerance is a text": Broken(edit_manifest(tolerances={"CPU": "1"}), "of CPU: '1', exp"),
     "tolerance is true": Broken(edit_manifest(tolerances={"CPU": True}), "of CPU: True, exp"),
     "tolerance is NaN": Broken(edit_manifest(tolerances={"CPU": np.nan}), "of CPU: nan, exp"),
+    "no tolerance for this machine": Broken(
+        edit_manifest(tolerances={"CUDAExecutionProvider": 1e-4}),
+        "no tolerance for CPUExecutionProvider; the manifest has",
+        files_pass=True,
+    ),
     "tolerances is a number": Broken(edit_manifest(tolerances=1e-5), "1e-05, expected an obj"),
 }
 

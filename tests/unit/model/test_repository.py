@@ -1,7 +1,6 @@
 """The repository: versions go in once, whole, and come out as they went in."""
 
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +12,6 @@ import pytest
 from model import sealed_files
 from model.bundle import MANIFEST, BrokenBundle, open_bundle
 from model.repository import Repository, UnknownVersion
-from tests.broken_bundles import BROKEN
 from tests.fixtures.bundles import make_world, write_bundle
 
 
@@ -188,28 +186,6 @@ def test_a_version_too_large_for_the_disk_is_not_begun(
     with pytest.raises(OSError, match=f"needs {size} bytes, the disk has {size - 1} left"):
         repository.fetch(1, tmp_path / "private")
     assert list((tmp_path / "private").iterdir()) == []
-
-
-def fetch_and_open(repository: Repository, private: Path) -> None:
-    """What loading does with version 1."""
-    repository.fetch(1, private)
-    open_bundle(private)
-
-
-@pytest.mark.parametrize("kind", [k for k, broken in BROKEN.items() if not broken.files_pass])
-def test_a_broken_version_is_refused_by_fetching_or_opening(
-    kind: str, sealed: Path, tmp_path: Path
-) -> None:
-    """Every damage done in the repository is told exactly, before or after the copy, and soon."""
-    folder, private = tmp_path / "repository" / "1", tmp_path / "private"
-    shutil.copytree(sealed, folder)
-    private.mkdir()
-    BROKEN[kind](folder)
-    repository, started = Repository(str(tmp_path / "repository")), time.monotonic()
-    with pytest.raises((BrokenBundle, UnknownVersion), match=BROKEN[kind].reason):
-        fetch_and_open(repository, private)
-    assert time.monotonic() - started < 5
-    assert not any(path.is_symlink() for path in private.rglob("*"))
 
 
 def test_links_in_a_local_repository_are_refused(sealed: Path, tmp_path: Path) -> None:
