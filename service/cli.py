@@ -1,16 +1,15 @@
 """The command choirrec-serve: run the service, and operate one that runs."""
 
 import argparse
-import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
+from service.logs import begin_log
 from service.main import serve
 from service.operating.admin_client import AdminClient, Refused
 from service.operating.terminal import carry_out, tell_history, tell_refusal, tell_status
-from service.operating.verbs import add_verbs, version_number
+from service.operating.verbs import add_verbs
 from service.settings import Settings, read_settings
 
 OK = 0
@@ -35,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _obey(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    # Its warnings are one line per malformed request, which anybody can send at any rate.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    begin_log()
     try:
         _run(options, read_settings())
     except ValueError as error:
@@ -67,10 +64,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         return
     admin = options.admin or f"http://{settings.admin_host}:{settings.admin_port}"
     client = AdminClient(admin, settings.admin_secret())
-    if options.command == "load":
-        order = {"version": options.version, "generation": options.generation}
-        print(json.dumps(client.post("/admin/load", order, 3600.0), indent=1))
-    elif options.command == "status":
+    if options.command == "status":
         tell_status(options, client)
     elif options.command == "history":
         tell_history(options, client)
@@ -85,11 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="serve until SIGTERM or SIGINT")
-    load = commands.add_parser("load", help="load a version into a running service and swap to it")
-    load.add_argument("version", type=version_number, help="the model version, a positive integer")
-    load.add_argument("--generation", help="default: the newest one that fits the bundle")
-    load.add_argument("--admin", help="URL of the admin port, http://host:port")
-    load.set_defaults(json=False)
     add_verbs(commands)
     return parser
 

@@ -19,9 +19,7 @@ from prometheus_client.registry import Collector
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-ROUTES = ("score", "batch", "models", "health", "metrics", "docs", "other")
+ROUTES = ("score", "batch", "models", "health", "docs", "other")
 STAGES = ("parse", "fetch", "assemble", "infer", "encode")
 DEGRADED = (
     "redis_timeout",

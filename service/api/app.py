@@ -1,7 +1,5 @@
 """The scoring app: FastAPI with the scoring route before its stack."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,7 +12,7 @@ from service.api.status import status_routes
 from service.lifecycle.lifecycle import Lifecycle
 from service.metrics import Metrics
 
-_NAMES = {"v1": "models", "health": "health", "metrics": "metrics", "openapi.json": "docs"}
+_NAMES = {"v1": "models", "health": "health", "openapi.json": "docs"}
 
 
 class ScoringApp(FastAPI):
@@ -30,7 +28,7 @@ class ScoringApp(FastAPI):
 
         Args:
             route: answers scoring calls.
-            lifecycle: started and stopped with the app.
+            lifecycle: told of by the status routes.
             metrics: counts every request.
             secret: the API key; None: no key is asked for.
         """
@@ -40,13 +38,11 @@ class ScoringApp(FastAPI):
             version="1",
             docs_url=None,
             redoc_url=None,
-            lifespan=_lifespan(lifecycle),
         )
         self._route = route
         self._metrics = metrics
-        self.lifecycle = lifecycle
         install_problems(self)
-        self.include_router(status_routes(lifecycle, metrics, secret))
+        self.include_router(status_routes(lifecycle, secret))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer scoring calls at once, and hand everything else to FastAPI."""
@@ -73,13 +69,3 @@ class ScoringApp(FastAPI):
             await send(message)
 
         return counted
-
-
-def _lifespan(lifecycle: Lifecycle) -> Callable[[FastAPI], Any]:
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        lifecycle.start()
-        yield
-        await lifecycle.stop()
-
-    return lifespan

@@ -2,13 +2,13 @@
 
 import hmac
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from service.api.wire import new_request_id
 from service.errors import (
     PROBLEM_MEDIA_TYPE,
     PROBLEMS,
@@ -25,6 +25,8 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
 
 JSON_TYPE = b"application/json"
+REQUEST_ID = r"[!-~]{1,128}"
+"""What a whole request id must match."""
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -35,8 +37,8 @@ def headers_of(scope: Scope) -> Headers:
 def request_id_of(headers: Headers) -> str:
     """The caller's X-Request-ID when it is printable and short, else a random one."""
     given = headers.get(b"x-request-id")
-    header = None if given is None else given.decode("latin-1")
-    return new_request_id(header, os.urandom(8).hex())
+    header = "" if given is None else given.decode("latin-1")
+    return header if re.fullmatch(REQUEST_ID, header) else os.urandom(8).hex()
 
 
 def check_key(headers: Headers, secret: bytes | None) -> None:

@@ -1,19 +1,13 @@
-"""The status routes: what serves, whether it is alive, started and ready, and the metrics."""
+"""The status routes: what serves, whether it is alive, started and ready."""
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from service.api.http import check_key
+from service.api.replica import Health
 from service.errors import NotReady
 from service.lifecycle.lifecycle import Lifecycle
 from service.lifecycle.served_model import ServedModel
-from service.metrics import MEDIA_TYPE, Metrics
-
-
-class Health(BaseModel):
-    """A probe that succeeded."""
-
-    status: str
 
 
 class ModelReport(BaseModel):
@@ -102,13 +96,12 @@ def _model(role: str, served: ServedModel, *, draining: bool) -> ModelReport:
     )
 
 
-def status_routes(lifecycle: Lifecycle, metrics: Metrics, secret: bytes | None) -> APIRouter:
+def status_routes(lifecycle: Lifecycle, secret: bytes | None) -> APIRouter:
     """The routes, bound to what they report on.
 
     Args:
         lifecycle: holds the champion.
-        metrics: of this process.
-        secret: the key that /v1/models asks for; probes and metrics ask for none.
+        secret: the key that /v1/models asks for; probes ask for none.
 
     Returns:
         A router for the scoring app.
@@ -142,14 +135,4 @@ def status_routes(lifecycle: Lifecycle, metrics: Metrics, secret: bytes | None) 
             raise NotReady("the service is draining and takes no new callers")
         return Health(status="ready")
 
-    add_metrics_route(router, metrics)
     return router
-
-
-def add_metrics_route(router: APIRouter, metrics: Metrics) -> None:
-    """GET /metrics in Prometheus' text format."""
-
-    @router.get("/metrics", response_class=Response)
-    async def exposition() -> Response:
-        """All metrics of this process, in Prometheus' text format."""
-        return Response(metrics.exposition(), media_type=MEDIA_TYPE)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from model.spec import MAX_ID_BYTES
+from service.api.http import REQUEST_ID
 from service.errors import InvalidRequest, MalformedJson, TooManyCandidates
 from service.newcomers import Json
 from service.scorer import Moment
@@ -18,8 +19,6 @@ EARLIEST_S = 946_684_800
 """2000-01-01: no request is answered for a moment before it."""
 LATEST_AHEAD_S = 86_400
 """No request is answered for a moment further ahead of this machine's clock."""
-REQUEST_ID = r"[!-~]{1,128}"
-"""What a whole request id must match."""
 MAX_ATTRIBUTES = 64
 
 Id = str | int
@@ -176,11 +175,6 @@ def parse_batch(body: bytes, limits: Limits, request_id: str) -> list[Call]:
         _call(request, limits, f"{request_id}-{n}", f"requests[{n}].")
         for n, request in enumerate(requests)
     ]
-
-
-def new_request_id(header: str | None, random: str) -> str:
-    """The caller's request id when it is one, else a random one."""
-    return header if header is not None and re.fullmatch(REQUEST_ID, header) else random
 
 
 def _decoded(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:

@@ -38,6 +38,10 @@ class AskMetrics(msgspec.Struct, frozen=True, tag_field="kind", tag="metrics"):
     id: int
 
 
+class Listen(msgspec.Struct, frozen=True, tag_field="kind", tag="listen"):
+    """Open the scoring port now, to say that nothing serves yet; else it opens when ready."""
+
+
 class Drain(msgspec.Struct, frozen=True, tag_field="kind", tag="drain"):
     """Say not ready, answer what comes for a while, end."""
 
@@ -61,7 +65,7 @@ class Findings(msgspec.Struct, frozen=True, tag_field="kind", tag="findings"):
     document: msgspec.Raw
 
 
-Order = Bootstrap | Follow | AskMetrics | Drain
+Order = Bootstrap | Follow | AskMetrics | Listen | Drain
 """What the supervisor sends."""
 Report = StateReport | Exposition | Findings
 """What its processes send."""

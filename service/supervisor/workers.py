@@ -12,7 +12,7 @@ from service.lifecycle.states import WorkerState
 from service.supervisor.child import Spawn, spawner
 from service.supervisor.exposition import MergedExposition
 from service.supervisor.keeper import Keeper, Patience
-from service.supervisor.messages import Bootstrap, Findings, Follow, StateReport
+from service.supervisor.messages import Bootstrap, Findings, Follow, Listen, StateReport
 from service.supervisor.pace import Pace
 from service.supervisor.replica_metrics import ReplicaMetrics
 
@@ -59,6 +59,8 @@ class Workers:
         self._commands: dict[str, _Command] = {}
         self._findings: dict[str, bytes] = {}
         self._states: dict[str, WorkerState] = {}
+        self._early: set[str] = set()
+        """Workers that listen although they are not ready, since no other was."""
         self._running: set[asyncio.Task[None]] = set()
         self._order: Bootstrap | Follow | None = None
         self._revision = 0
@@ -100,8 +102,12 @@ class Workers:
 
     @property
     def ready(self) -> bool:
-        """Whether a worker welcomes requests, other than one that keeps ending."""
-        return not self.draining and bool(self._ready())
+        """Whether whoever calls is answered by a worker that welcomes requests.
+
+        One of them is enough, but none that listens may have to refuse; a worker that keeps
+        ending does not count.
+        """
+        return not self.draining and bool(self._ready()) and not self._early
 
     def obstacle(self) -> str:
         """Why it is not ready, in words for an operator."""
@@ -174,6 +180,7 @@ class Workers:
         """A process has been spawned: it is told what the others were told."""
         if self._order is not None:
             keeper.tell(self._order)
+        self._let_listen()
         self._changes()
 
     def heard(self, keeper: Keeper, report: StateReport | Findings) -> None:
@@ -184,7 +191,7 @@ class Workers:
         elif keeper.name in self._workers:
             before = self._states.get(keeper.name)
             self._states[keeper.name] = report.state
-            self.started = self.started or report.state.ready
+            self._note_readiness(keeper.name, ready=report.state.ready)
             if before is None or _essence(report.state) != _essence(before):
                 self._changes()
 
@@ -194,7 +201,23 @@ class Workers:
             self._metrics.ends[reason] += 1
         if keeper.name in self._workers:
             self._states.pop(keeper.name, None)
+            self._early.discard(keeper.name)
+            self._let_listen()
             self._changes()
+
+    def _note_readiness(self, name: str, *, ready: bool) -> None:
+        if ready:
+            self.started = True
+            self._early.discard(name)
+
+    def _let_listen(self) -> None:
+        """Where no worker is ready, let all say so, rather than refuse connections."""
+        if any(state.ready for state in self._states.values()):
+            return
+        for name, keeper in self._workers.items():
+            if keeper.pid is not None and name not in self._early:
+                self._early.add(name)
+                keeper.tell(Listen())
 
     def _keeper(self, name: str, spawn: Spawn) -> Keeper:
         return Keeper(name, spawn, self, self._pace, self._patience)

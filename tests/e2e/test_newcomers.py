@@ -91,7 +91,7 @@ def test_newcomer_is_scored_by_her_attributes_and_group(
     codes = mia.record.prefix
     grouped = _with_groups(world, {codes: 5, codes[:1]: 9})
     publish(grouped, redis_server.client(), "scored")
-    assert live.load(1, "scored").status_code == 200
+    assert live.promote(1, "scored").status_code == 200
     before = [live.metric(STEP), live.metric(FLAG)]
     answer = live.score(
         "mia",
@@ -135,7 +135,7 @@ def test_prior_is_that_of_the_deepest_group_with_enough_members(
     held = {prefix: size for prefix, size in named.items() if size is not None}
     name = f"depth-{sizes[0]}-{sizes[1]}"
     publish(_with_groups(world, held), redis_server.client(), name)
-    assert live.load(1, name).status_code == 200
+    assert live.promote(1, name).status_code == 200
     trips = []
     for _ in range(2):
         before = live.metric("choirrec_redis_round_trips_total")
@@ -154,7 +154,7 @@ def test_damaged_group_is_flagged_for_a_newcomer_too(
     codes = mia.record.prefix
     publish(_with_groups(world, {codes: 5, codes[:1]: 5}), redis_server.client(), "torn")
     redis_server.client().set(group_key("torn", codes), b"rubbish")
-    assert live.load(1, "torn").status_code == 200
+    assert live.promote(1, "torn").status_code == 200
     answer = live.score("mia", [ITEMS[0]], user_attributes=ABOUT_MIA)
     assert answer["user"]["prefix_used"] == list(codes[:1])
     assert answer["degraded"] == ["newcomer", "group_record_corrupt"]

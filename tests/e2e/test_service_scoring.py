@@ -143,7 +143,7 @@ def test_each_step_of_the_ladder_is_flagged_and_counted(
     publish(world, redis, name)
     for gone in step.missing:
         redis.delete(group_key(name, gone))
-    assert live.load(1, name).status_code == 200
+    assert live.promote(1, name).status_code == 200
     series = [f'choirrec_ladder_steps_total{{step="{step.step}"}}']
     series += [f'choirrec_degraded_total{{reason="{reason}"}}' for reason in step.degraded]
     before = [live.metric(one) for one in series]
@@ -153,7 +153,7 @@ def test_each_step_of_the_ladder_is_flagged_and_counted(
     assert user["prefix_used"] == step.prefix_used
     assert (user["status"], user["activity_level"]) == (step.status, step.activity_level)
     assert [live.metric(one) for one in series] == [value + 1 for value in before]
-    assert live.load(1, "g1").status_code == 200
+    assert live.promote(1, "g1").status_code == 200
 
 
 def test_corrupt_user_record_is_never_used(
@@ -166,7 +166,7 @@ def test_corrupt_user_record_is_never_used(
     blob = redis.get(key)
     assert isinstance(blob, bytes)
     redis.set(key, blob[:40] + bytes([blob[40] ^ 1]) + blob[41:])
-    assert live.load(1, "rotten").status_code == 200
+    assert live.promote(1, "rotten").status_code == 200
     answer = live.score("user-5", [ITEMS[0]], request_time=TIME_S)
     assert answer["user"]["status"] == "unavailable"
     assert answer["user"]["activity_level"] == "unknown"
@@ -174,7 +174,7 @@ def test_corrupt_user_record_is_never_used(
     assert live.metric('choirrec_corrupt_records_total{kind="user"}') == 1
     unknown = live.score("nobody", [ITEMS[0]], request_time=TIME_S)
     assert answer["scores"] == unknown["scores"]
-    assert live.load(1, "g1").status_code == 200
+    assert live.promote(1, "g1").status_code == 200
 
 
 def test_infinite_record_is_never_used(
@@ -183,11 +183,11 @@ def test_infinite_record_is_never_used(
     """An intact record that says infinity is as good as a damaged one."""
     user = replace(world.users["user-5"], continuous=np.array([np.inf], np.float32))
     publish(replace(world, users={"user-5": user}), redis_server.client(), "infinite")
-    assert live.load(1, "infinite").status_code == 200
+    assert live.promote(1, "infinite").status_code == 200
     answer = live.score("user-5", [ITEMS[0]])
     assert answer["user"]["status"] == "unavailable"
     assert answer["degraded"] == ["user_record_corrupt"]
-    assert live.load(1, "g1").status_code == 200
+    assert live.promote(1, "g1").status_code == 200
 
 
 def test_key_of_another_type_counts_as_a_missing_record(
@@ -211,12 +211,12 @@ def test_record_beyond_the_graphs_is_left_out(
     write_bundle(steep, home / "repository" / "5")
     huge = replace(steep.users["user-5"], continuous=np.array([3e38], np.float32))
     publish(replace(steep, users={"user-5": huge}), redis_server.client(), "huge")
-    assert live.load(5, "huge").status_code == 200
+    assert live.promote(5, "huge").status_code == 200
     answer = live.score("user-5", [ITEMS[0]])
     assert answer["user"]["status"] == "unavailable"
     assert answer["degraded"] == ["record_unusable", "prior_snapshot"]
     assert np.isfinite(answer["scores"]).all()
-    assert live.load(1, "g1").status_code == 200
+    assert live.promote(1, "g1").status_code == 200
 
 
 def test_model_without_a_finite_score_is_a_problem_never_a_null(

@@ -64,7 +64,7 @@ def test_swaps_under_load_fail_nothing_and_mix_nothing(
         try:
             for swap in range(SWAPS):
                 version, generation = 1 + swap % 2, "ab"[swap // 2 % 2]
-                assert service.load(version, generation).status_code == 200
+                assert service.promote(version, generation).status_code == 200
         finally:
             done.set()
         answers = [answer for future in running for answer in future.result()]
@@ -83,7 +83,7 @@ def test_load_gives_a_verdict_and_is_told_by_every_route(
 ) -> None:
     """After the verdict the next answer is the new version's, and the figures name it."""
     service, _ = pair
-    verdict = service.load(1, "b").json()
+    verdict = service.promote(1, "b").json()
     assert (verdict["verdict"], verdict["model_version"], verdict["generation"]) == (
         "active",
         1,
@@ -103,7 +103,7 @@ def test_old_models_are_let_go(pair: tuple[LiveService, dict[Any, Any]], tmp_pat
     first = service.service.lifecycle.champion
     assert first is not None
     for version in (1, 2, 1):
-        assert service.load(version).status_code == 200
+        assert service.promote(version).status_code == 200
     wait_until(first.drained.is_set)
     wait_until(lambda: len(list((tmp_path / "store").iterdir())) <= 2)
 
@@ -133,7 +133,7 @@ def test_refused_load_leaves_the_champion_alone(
         write_bundle(make_world(broken, contract), tmp_path / "repository" / str(broken))
     (tmp_path / "repository" / "3" / "model_card.md").write_text("changed")
     before = service.service.lifecycle.champion
-    reply = service.load(version, generation)
+    reply = service.promote(version, generation)
     assert (reply.status_code, reply.json()["code"]) == (422, "load_refused")
     assert reason in reply.json()["detail"]
     assert service.service.lifecycle.champion is before
@@ -146,7 +146,7 @@ def test_second_load_at_once_is_told_to_wait(pair: tuple[LiveService, dict[Any, 
     """Two loads never race; at least one of them becomes active."""
     service, _ = pair
     with ThreadPoolExecutor(4) as pool:
-        replies = list(pool.map(lambda n: service.load(1 + n % 2), range(4)))
+        replies = list(pool.map(lambda n: service.promote(1 + n % 2), range(4)))
     codes = {reply.json().get("code", "active") for reply in replies}
     assert codes <= {"active", "load_in_progress"}
     assert "active" in codes

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from model.desired import Target
-from service.api.admin import create_supervisor_app
+from service.api.admin import create_admin_app
 from service.control.finding import NoGuards
 from service.control.plane import ControlPlane, open_plane
 from service.control.watch import Identity
@@ -46,7 +46,7 @@ def _run(settings: Settings, scenario: Scenario, secret: bytes | None = None) ->
         features = RedisStore(settings.redis_url, 2, Metrics().round_trips)
         plane = open_plane(settings, fleet, features, NoGuards(), Identity("r1", "host"))
         watching = asyncio.create_task(plane.watch.run())
-        transport = httpx.ASGITransport(create_supervisor_app(plane, _Workers(), secret))
+        transport = httpx.ASGITransport(create_admin_app(plane, _Workers(), secret))
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
                 await _settled(plane)
@@ -224,7 +224,7 @@ def test_first_document_that_cannot_be_written_is_told(settings: Settings) -> No
         features = RedisStore(settings.redis_url, 2, Metrics().round_trips)
         plane = open_plane(lacking, fleet, features, NoGuards(), Identity("r1", "host"))
         await plane.watch.follow_once()
-        transport = httpx.ASGITransport(create_supervisor_app(plane, _Workers(), None))
+        transport = httpx.ASGITransport(create_admin_app(plane, _Workers(), None))
         async with httpx.AsyncClient(transport=transport, base_url="http://admin") as admin:
             reply = await admin.post("/admin/promote", json=TO_G2)
             assert reply.status_code == 409
