@@ -9,7 +9,8 @@ from typing import Any
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "evaluation.html"
-"""The same for people: one page that loads nothing."""
+"""The same for people: one page that loads nothing. Show it sandboxed: a hash says whose it is, not
+that it is harmless."""
 MAX_EVALUATION_BYTES = 4 * 2**20
 """Of either file; reports of every method and ablation take a fiftieth of it."""
 SEGMENTS = ("low", "overall", *(f"level_{level}" for level in range(1, 6)))
