@@ -15,6 +15,7 @@ from pathlib import Path
 from model.repository import Repository
 from model.whole_file import whole_file
 from offline.artefacts import Store
+from offline.bundle_commands import add_bundle
 from offline.datasets import simulator
 from offline.demo import demonstrate
 from offline.embedded_redis import NoRedisServer
@@ -26,6 +27,9 @@ from offline.evidence.model_report import load_evidence, model_report
 from offline.evidence.plan import CONFIRMATION_WORLDS
 from offline.evidence.runner import CellsFailed
 from offline.export import ExportError
+from offline.generation_commands import add_generations, add_state
+from offline.generation_commands import told as told_published
+from offline.generation_use import UnknownUse, generations_in_use
 from offline.group_map import compare, told
 from offline.group_report.page import write_report
 from offline.grouped import GroupedUsers, NotGroups
@@ -36,7 +40,7 @@ from offline.openai_encoder import EncoderFailed
 from offline.pipeline import Dataset
 from offline.presets import PRESETS
 from offline.product import GROUPINGS, Product, choose_grouping
-from offline.publish import PublishError, complete_generations, incomplete_generations, remove
+from offline.publish import PublishError, complete_generations
 from offline.redis_client import RedisClient, RedisFailed
 from offline.release import cut_records, publish_records, release
 from offline.rules import ConfigError, DatasetError
@@ -51,6 +55,7 @@ FAILURES = (
     ExportError,
     PublishError,
     RedisFailed,
+    UnknownUse,
     NoRedisServer,
     ServiceFailed,
     WriterFailed,
@@ -117,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     add_trial(commands.add_parser("trial", help="a setting on validation rows, into the ledger"))
     _simulate_parser(commands.add_parser("simulate", help="canonical tables of a simulated shop"))
     _groups_parser(commands.add_parser("groups", help="whether groups can be trusted"))
-    _generations_parser(commands.add_parser("generations", help="list or remove generations"))
+    add_bundle(commands.add_parser("bundle", help="inspect, verify or compare bundles"))
+    add_generations(commands.add_parser("generations", help="list or remove generations"))
     return parser
 
 
@@ -184,6 +190,7 @@ def _build_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", help="folder or URL of bundles; default ROOT/repository")
     parser.add_argument("--redis-url", help="publish the records there; default: do not publish")
     parser.add_argument("--keep", type=_count, default=2, help="complete generations that stay")
+    add_state(parser)
     parser.add_argument(
         "--evidence", type=Path, help="results folder whose report of this model is put in"
     )
@@ -197,6 +204,7 @@ def _publish_parser(parser: argparse.ArgumentParser) -> None:
         "--cut", type=_moment, help="only events before it count (ISO, UTC); default: as build"
     )
     parser.add_argument("--keep", type=_count, default=2, help="complete generations that stay")
+    add_state(parser)
     parser.set_defaults(run=_publish)
 
 
@@ -236,12 +244,6 @@ def _groups_parser(parser: argparse.ArgumentParser) -> None:
     diff.add_argument("old", type=Path, help="a folder of the groups stage")
     diff.add_argument("new", type=Path, help="another one")
     diff.set_defaults(run=_group_diff)
-
-
-def _generations_parser(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--redis-url", required=True)
-    parser.add_argument("--remove", metavar="NAME", help="remove one by its own list of keys")
-    parser.set_defaults(run=_generations)
 
 
 def _demo(chosen: argparse.Namespace) -> None:
@@ -292,16 +294,22 @@ def _product(chosen: argparse.Namespace) -> Product:
 
 
 def _publish(chosen: argparse.Namespace) -> None:
-    complete_generations(RedisClient(chosen.redis_url))  # before the work, not after it
+    _check_redis(chosen)
     product = _product(chosen)
     records = cut_records(product, product.served_cut(chosen.cut))
-    published = publish_records(records, chosen.redis_url, chosen.keep)
-    print(f"generation {published.generation.name}: {published.records} records written")
+    published = publish_records(records, chosen.redis_url, chosen.keep, chosen.state)
+    print(told_published(published))
+
+
+def _check_redis(chosen: argparse.Namespace) -> None:
+    """Whatever is needed at the end is asked before the work, not after it."""
+    complete_generations(RedisClient(chosen.redis_url))
+    generations_in_use(chosen.state or chosen.redis_url)
 
 
 def _build(chosen: argparse.Namespace) -> None:
     if chosen.redis_url:
-        complete_generations(RedisClient(chosen.redis_url))  # before the work, not after it
+        _check_redis(chosen)
     evidence = load_evidence(chosen.evidence) if chosen.evidence else None
     product = _product(chosen)
     records = cut_records(product, product.served_cut())
@@ -311,8 +319,8 @@ def _build(chosen: argparse.Namespace) -> None:
     state = "exported" if released.new else "unchanged"
     print(f"model version {released.version} ({state}) in {repository.url}")
     if chosen.redis_url:
-        published = publish_records(records, chosen.redis_url, chosen.keep)
-        print(f"generation {published.generation.name}: {published.records} records written")
+        published = publish_records(records, chosen.redis_url, chosen.keep, chosen.state)
+        print(told_published(published))
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
@@ -347,18 +355,6 @@ def _group_report(chosen: argparse.Namespace) -> None:
 def _group_diff(chosen: argparse.Namespace) -> None:
     compared = compare(GroupedUsers.load(chosen.old), GroupedUsers.load(chosen.new))
     print("\n".join(told(compared)))
-
-
-def _generations(chosen: argparse.Namespace) -> None:
-    redis = RedisClient(chosen.redis_url)
-    if chosen.remove:
-        print(f"removed {remove(redis, chosen.remove)} records of {chosen.remove}")
-    for generation in complete_generations(redis):
-        print(
-            f"complete    {generation.name}  {generation.users} users, {generation.groups} groups"
-        )
-    for name in incomplete_generations(redis):
-        print(f"incomplete  {name}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ found and removed by its own lists, and is never taken for a generation.
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain, islice
 from secrets import token_hex
+from types import MappingProxyType
 
 from model.generation import (
     BEGUN_GENERATIONS,
@@ -40,6 +41,8 @@ SAMPLE_RECORDS = 2_000
 """Records of each kind that the size forecast encodes."""
 SYSTEM_SHARE = 0.8
 """Share of the server's system memory that may be filled where no maxmemory is set."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
+"""No generation is in use."""
 KINDS: tuple[type[AnyRecord], ...] = (UserRecord, GroupRecord, ItemRecord)
 
 
@@ -52,7 +55,7 @@ class WillNotFit(PublishError):
 
 
 class GenerationInUse(PublishError):
-    """A generation that something names must not be removed."""
+    """A generation that the desired state names or a replica holds must not be removed."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Published:
     """Server memory expected beforehand; 0 when the generation already stood complete."""
     removed: tuple[str, ...]
     """Older generations that retention removed."""
+    kept: Mapping[str, str]
+    """Older generations that it left because something uses them, and what does."""
 
 
 def publish(
@@ -76,7 +81,7 @@ def publish(
     groups: Iterable[GroupRecord],
     items: Iterable[ItemRecord] = (),
     keep: int = 2,
-    protected: Collection[str] = (),
+    in_use: Callable[[], Mapping[str, str]] = dict,
 ) -> Published:
     """Write a generation, read it back, mark it complete, and remove generations beyond ``keep``.
 
@@ -91,7 +96,8 @@ def publish(
         groups: ``meta.groups`` records, the global prior among them.
         items: ``meta.items`` records.
         keep: newest complete generations that stay, this one included; at least 1.
-        protected: generations that stay whatever their age, since something serves them.
+        in_use: asked right before anything is removed: generations that stay whatever their age,
+            and what uses them.
 
     Returns:
         What was done.
@@ -117,8 +123,8 @@ def publish(
         written = meta.users + meta.groups + meta.items
     redis.append_once(COMPLETE_GENERATIONS, meta.name)
     redis.remove(publisher_key(meta.name))
-    removed = _retain(redis, keep, {*protected, meta.name})
-    return Published(standing, written, time.monotonic() - started, forecast, removed)
+    removed, kept = _retain(redis, keep, meta.name, in_use)
+    return Published(standing, written, time.monotonic() - started, forecast, removed, kept)
 
 
 def complete_generations(redis: RedisClient) -> tuple[Generation, ...]:
@@ -142,26 +148,26 @@ def incomplete_generations(redis: RedisClient) -> tuple[str, ...]:
     return tuple(sorted(redis.members(BEGUN_GENERATIONS) - complete))
 
 
-def remove(redis: RedisClient, name: str, protected: Collection[str] = ()) -> int:
+def remove(redis: RedisClient, name: str, in_use: Mapping[str, str] = NOTHING) -> int:
     """Remove a generation, complete or not, by its own id list.
 
     Args:
         redis: the server.
         name: the generation; one that does not exist is no error.
-        protected: generations in use.
+        in_use: generations that something uses, and what does.
 
     Returns:
         Records removed.
 
     Raises:
-        GenerationInUse: when the generation is protected.
+        GenerationInUse: when the generation is in use.
         RedisFailed: when Redis fails; what is left is listed as incomplete, and removing it again
             goes on.
     """
-    if check_name(name) in protected:
+    if check_name(name) in in_use:
         raise GenerationInUse(
-            f"generation {name} is in use: change what names it, wait until it is unloaded, "
-            "then remove it"
+            f"generation {name} is in use ({in_use[name]}); promote another one, wait until no "
+            "replica holds it, then remove it; nothing was removed"
         )
     claim = _Claim(redis, name)
     removed = _clear(claim)
@@ -351,12 +357,22 @@ def _verify_chunk(claim: _Claim, number: int, digest: bytes) -> None:
         )
 
 
-def _retain(redis: RedisClient, keep: int, protected: Collection[str]) -> tuple[str, ...]:
+def _retain(
+    redis: RedisClient, keep: int, published: str, in_use: Callable[[], Mapping[str, str]]
+) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Remove what is older than the newest ``keep``; what something uses stays, and is told."""
     names = [meta.name for meta in complete_generations(redis)]
-    old = tuple(name for name in names[:-keep] if name not in protected)
+    old = [name for name in names[:-keep] if name != published]
+    removed, kept = [], {}
     for name in old:
-        remove(redis, name)
-    return old
+        # Asked anew for each: a removal takes long enough for somebody to promote the next.
+        used = in_use()
+        if name in used:
+            kept[name] = used[name]
+        else:
+            remove(redis, name)
+            removed.append(name)
+    return tuple(removed), kept
 
 
 def _pair(generation: str, record: AnyRecord) -> Pair:

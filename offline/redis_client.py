@@ -97,6 +97,15 @@ class RedisClient:
         """The values of a list, in order; empty when there is none."""
         return list(self._trip([("LRANGE", key, 0, -1)])[0])
 
+    def fields(self, key: str) -> list[bytes]:
+        """The values of a hash, in no order; empty when there is none."""
+        return list(self._trip([("HVALS", key)])[0])
+
+    def now_ms(self) -> int:
+        """The server's clock, milliseconds since the epoch."""
+        seconds, microseconds = self._trip([("TIME",)])[0]
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     def replace_list(self, key: str, values: Sequence[bytes]) -> None:
         """Set a whole list in one step: nobody sees half of it, no older value stays."""
         self._trip([("DEL", key), ("RPUSH", key, *values)], atomic=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,7 @@ from model.spec import feature_contract
 from offline.artefacts import code_digest
 from offline.distillation import mean_alpha_distill
 from offline.export import Ingredients, Report, export_bundle
+from offline.generation_use import generations_in_use
 from offline.generations import GroupSide
 from offline.golden_requests import choose_requests
 from offline.product import Product, ProductCut
@@ -128,8 +130,20 @@ def _readable(repository: Repository) -> Iterator[tuple[int, Manifest]]:
             yield version, repository.manifest(version)
 
 
-def publish_records(records: Records, redis_url: str, keep: int = 2) -> Published:
-    """Write a cut's records to Redis as one generation."""
+def publish_records(
+    records: Records, redis_url: str, keep: int = 2, state: str | None = None
+) -> Published:
+    """Write a cut's records to Redis as one generation.
+
+    Args:
+        records: of the cut.
+        redis_url: the server.
+        keep: newest complete generations that stay.
+        state: where the desired state stands, which keeps what it names; None: in that Redis.
+
+    Returns:
+        What was done.
+    """
     groups = list(records.side.groups.values())
     meta = Generation(
         name=records.generation,
@@ -142,7 +156,8 @@ def publish_records(records: Records, redis_url: str, keep: int = 2) -> Publishe
         id_chunks=0,
         complete=False,
     )
-    return publish(RedisClient(redis_url), meta, records.users, groups, keep=keep)
+    in_use = partial(generations_in_use, state or redis_url)
+    return publish(RedisClient(redis_url), meta, records.users, groups, keep=keep, in_use=in_use)
 
 
 def _release_digest(trained: str, records: Records, report: Report) -> str:

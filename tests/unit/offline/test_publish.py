@@ -244,10 +244,11 @@ def test_kill_9_leaves_an_incomplete_generation(
 def test_the_last_generations_stay(client: RedisClient, raw: Any) -> None:
     """Retention keeps the newest ones and whatever is in use, and removes the rest entirely."""
     for name in ("g1", "g2", "g3"):
-        publish_all(client, name, protected=("g1",))
+        done = publish_all(client, name, in_use=lambda: {"g1": "champion"})
     assert [found.name for found in complete_generations(client)] == ["g1", "g2", "g3"]
+    assert done.kept == {"g1": "champion"}
     done = publish_all(client, "g4")
-    assert done.removed == ("g1", "g2")
+    assert (done.removed, done.kept) == (("g1", "g2"), {})
     assert not {key for key in keys(raw) if ":g1:" in key or ":g2:" in key}
     assert_whole(raw, "g3")
     assert_whole(raw, "g4")
@@ -266,9 +267,24 @@ def test_removal_never_looks_through_all_keys(client: RedisClient, raw: Any) -> 
 def test_a_generation_in_use_is_not_removed(client: RedisClient, raw: Any) -> None:
     """Removing a generation that is named somewhere is refused."""
     publish_all(client, "g1")
-    with pytest.raises(GenerationInUse, match="g1 is in use"):
-        remove(client, "g1", protected={"g1"})
+    with pytest.raises(GenerationInUse, match=r"g1 is in use \(canary of revision 3\); promote"):
+        remove(client, "g1", {"g1": "canary of revision 3"})
     assert_whole(raw, "g1")
+
+
+def test_what_becomes_in_use_meanwhile_stays(client: RedisClient, raw: Any) -> None:
+    """What is in use is asked before each removal, not once: a promotion may come between."""
+    for name in ("g1", "g2", "g3"):
+        publish_all(client, name, keep=9)
+    asked: list[int] = []
+
+    def in_use() -> dict[str, str]:
+        asked.append(1)
+        return {"g2": "candidate"} if len(asked) > 1 else {}
+
+    done = publish_all(client, "g4", keep=1, in_use=in_use)
+    assert (done.removed, done.kept) == (("g1", "g3"), {"g2": "candidate"})
+    assert_whole(raw, "g2")
 
 
 def test_one_that_does_not_fit_is_refused_before_writing(client: RedisClient, raw: Any) -> None:
