@@ -9,12 +9,15 @@ from typing import Any
 
 import onnx
 import torch
+from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 from torch.export import Dim
 
 from model.network.serving import CANDIDATES, REQUESTS, Graph
 
 OPSET = 20
+LARGEST_WEIGHT = 1 << 24
+"""Elements of a weight that the file holds folded; the exporter's own limits are a few thousand."""
 
 
 def to_onnx(graph: Graph) -> bytes:
@@ -66,6 +69,9 @@ def serialise(
             dynamo=True,
             verbose=False,
         )
+        # Sums of slices of weights: unfolded, every run of the graph would make them again.
+        limits = {"input_size_limit": LARGEST_WEIGHT, "output_size_limit": LARGEST_WEIGHT}
+        fold_constants(program.model, **limits)
     return _bare(program.model_proto, title).SerializeToString(deterministic=True)
 
 

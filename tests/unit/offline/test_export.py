@@ -15,14 +15,18 @@ from model.bundle import Bundle, open_bundle
 from model.codebooks import Codebooks
 from model.evaluation import MAX_EVALUATION_BYTES
 from model.golden import Golden, GoldenRequest
+from model.graph_file import read_graph
+from model.losses import LossConfig
 from model.network.ablation import Ablation
 from model.network.batch import Batch
 from model.network.choirrec import ChoirRec
-from model.network.serving import serving_tables
+from model.network.config import NetworkConfig
+from model.network.serving import graphs, serving_tables
 from model.spec import OOV, PAD
 from offline import export as exporting
 from offline.export import ExportError, Ingredients, answer, export_bundle
 from offline.golden_requests import UNKNOWN_ITEM, request_arrays
+from offline.onnx_graphs import to_onnx
 from offline.parity import GraphRunner, Logits, Parity, check_parity, difference, network_logits
 from tests.synthetic import TINY, world
 
@@ -209,6 +213,14 @@ def test_graphs_take_what_is_documented(bundle: Bundle) -> None:
         ],
         "reliability": [{"activity": ("R", 5)}, {"alpha_fusion": ("R", 1)}],
     }
+
+
+def test_graphs_of_full_size_hold_their_weights_folded(made: Ingredients) -> None:
+    """No run of a graph adds weights to weights, however wide the layers are."""
+    sizes = NetworkConfig.spec()
+    wide = ChoirRec(made.spec, sizes, world(items=30).lookups, LossConfig(), 0)
+    for graph in graphs(wide, made.spec, sizes):
+        read_graph(to_onnx(graph))  # refuses sums of constants
 
 
 def test_rare_users_hold_the_out_of_vocabulary_row(made: Ingredients, bundle: Bundle) -> None:
