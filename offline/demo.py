@@ -1,6 +1,7 @@
 """The demo: the whole way, from the household panel to two answered requests."""
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -70,7 +71,9 @@ def demonstrate(root: Path, once: bool, short: bool) -> None:
             f"  generation   {published.generation.name}: {published.records} records "
             f"in {redis.url} ({published.seconds:.1f} s)"
         )
+        _forget_state(root)
         settings = {
+            "STATE": str(root / "state"),
             "REPOSITORY": repository.url,
             "STORE": str(root / "store"),
             "REDIS_URL": redis.url,
@@ -87,10 +90,17 @@ def demonstrate(root: Path, once: bool, short: bool) -> None:
                 answer = service.score(_call(example))
                 print(answer_table(example, answer, names))
             _write_load(root / "load.json", service.url, records, product)
-            _print_next(root, service, released.version, examples[0])
+            _print_next(root, service, examples[0])
             if not once:
                 print("Serving until interrupted (Ctrl-C).", flush=True)
                 signal.pause()
+
+
+def _forget_state(root: Path) -> None:
+    """Let the service begin with what was just built, and not with what an earlier demo served."""
+    shutil.rmtree(root / "state", ignore_errors=True)
+    for copy in (root / "store").glob("desired-*.json"):
+        copy.unlink()
 
 
 def _print_metrics(product: Product) -> None:
@@ -175,7 +185,7 @@ def _write_load(path: Path, url: str, records: Records, product: Product) -> Non
     path.write_text(json.dumps(load))
 
 
-def _print_next(root: Path, service: LocalService, version: int, example: Example) -> None:
+def _print_next(root: Path, service: LocalService, example: Example) -> None:
     url = service.url
     print(
         f"""
@@ -186,8 +196,8 @@ What lies where
   {root}/service.log  what the service said
 What to try next
   curl -s {url}/score -H 'content-type: application/json' -d '{json.dumps(_call(example))}'
-  curl -s {url}/metrics | grep choirrec_alpha_fusion
-  .venv/bin/choirrec-serve load {version} --admin {service.admin_url}
+  curl -s {service.admin_url}/metrics | grep choirrec_alpha_fusion
+  .venv/bin/choirrec-serve status --admin {service.admin_url}
   .venv/bin/locust -f loadtests/locustfile.py --headless -u 10 -t 30s
   .venv/bin/choirrec-offline evaluate --help
 """

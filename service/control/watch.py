@@ -183,6 +183,11 @@ class Watch:
             found.change.who,
             found.change.why,
         )
+        if self.known is None and self._beginning.version not in (None, found.champion.version):
+            _log.warning(
+                "CHOIRREC_MODEL_VERSION is %s, but the desired state decides; promote to change it",
+                self._beginning.version,
+            )
         self.known = found
         self._copy.write(found)
         return found

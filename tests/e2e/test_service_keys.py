@@ -35,14 +35,17 @@ def test_models_ask_for_the_key_and_probes_do_not(locked: LiveService) -> None:
     """Kubernetes and Prometheus need no secret; whoever asks what serves does."""
     assert locked.http.get("/v1/models").status_code == 401
     assert locked.http.get("/v1/models", headers={"X-API-Key": "score-key"}).status_code == 200
-    for path in ("/health/live", "/health/ready", "/metrics"):
+    for path in ("/health/live", "/health/ready"):
         assert locked.http.get(path).status_code == 200
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        assert httpx.get(f"{locked.admin_url}{path}").status_code == 200
 
 
 def test_admin_asks_for_its_own_key(locked: LiveService) -> None:
-    """A scoring key loads nothing."""
-    url = f"{locked.admin_url}/admin/load"
+    """A scoring key changes nothing."""
+    url = f"{locked.admin_url}/admin/promote"
+    order = {"version": 1, "who": "a test", "why": "to see"}
     for headers in ({}, {"X-API-Key": "score-key"}):
-        assert httpx.post(url, json={"version": 1}, headers=headers).status_code == 401
-    reply = httpx.post(url, json={"version": 1}, headers={"X-API-Key": "admin-key"})
-    assert (reply.status_code, reply.json()["verdict"]) == (200, "active")
+        assert httpx.post(url, json=order, headers=headers).status_code == 401
+    reply = httpx.post(url, json=order, headers={"X-API-Key": "admin-key"})
+    assert (reply.status_code, reply.json()["result"]) == (200, "already")

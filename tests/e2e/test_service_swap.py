@@ -83,39 +83,36 @@ def test_load_gives_a_verdict_and_is_told_by_every_route(
 ) -> None:
     """After the verdict the next answer is the new version's, and the figures name it."""
     service, _ = pair
-    verdict = service.promote(1, "b").json()
-    assert (verdict["verdict"], verdict["model_version"], verdict["generation"]) == (
-        "active",
-        1,
-        "b",
-    )
+    outcome = service.promote(1, "b").json()
+    assert (outcome["result"], outcome["after"]["champion"]) == ("done", "1/b")
+    (verdict,) = outcome["verdicts"]
     answer = service.http.post("/score", content=REQUEST).json()
     assert (answer["model_version"], answer["generation"]) == (1, "b")
     assert answer["bundle_digest"] == verdict["bundle_digest"]
-    metrics = service.http.get("/metrics").text
-    assert metrics.count("choirrec_model_info{") == 1
-    assert 'generation="b"' in metrics
+    infos = [line for line in service.metrics().splitlines() if "choirrec_model_info{" in line]
+    (champion,) = [line for line in infos if 'role="champion"' in line]
+    assert 'generation="b"' in champion
 
 
 def test_old_models_are_let_go(pair: tuple[LiveService, dict[Any, Any]], tmp_path: Path) -> None:
     """After a swap the old model drains, and its private copy goes with time."""
     service, _ = pair
-    first = service.service.lifecycle.champion
+    first = service.service.lifecycle.roles.champion
     assert first is not None
     for version in (1, 2, 1):
         assert service.promote(version).status_code == 200
     wait_until(first.drained.is_set)
-    wait_until(lambda: len(list((tmp_path / "store").iterdir())) <= 2)
+    wait_until(lambda: sum(path.is_dir() for path in (tmp_path / "store").iterdir()) <= 2)
 
 
 @pytest.mark.parametrize(
-    ("version", "generation", "reason"),
+    ("version", "generation", "code", "reason"),
     [
-        (9, None, "model version 9 is not in"),
-        (3, None, "SHA-256 differs"),
-        (4, None, "no generation fits the bundle"),
-        (4, "a", "has feature contract"),
-        (1, "absent", "is not in the store"),
+        (9, None, "load_refused", "model version 9 is not in"),
+        (3, None, "not_converged", "SHA-256 differs"),
+        (4, None, "load_refused", "no generation fits the bundle"),
+        (4, "a", "load_refused", "has feature contract"),
+        (1, "absent", "load_refused", "is not in the store"),
     ],
     ids=["absent version", "broken bundle", "no generation", "wrong contract", "absent generation"],
 )
@@ -124,6 +121,7 @@ def test_refused_load_leaves_the_champion_alone(
     tmp_path: Path,
     version: int,
     generation: str | None,
+    code: str,
     reason: str,
 ) -> None:
     """The exact reason is told, and what served before serves as before."""
@@ -132,29 +130,32 @@ def test_refused_load_leaves_the_champion_alone(
         contract = "encoder" if broken == 3 else "another encoder"
         write_bundle(make_world(broken, contract), tmp_path / "repository" / str(broken))
     (tmp_path / "repository" / "3" / "model_card.md").write_text("changed")
-    before = service.service.lifecycle.champion
+    before = service.service.lifecycle.roles.champion
     reply = service.promote(version, generation)
-    assert (reply.status_code, reply.json()["code"]) == (422, "load_refused")
+    assert (reply.is_success, reply.json()["code"]) == (False, code)
     assert reason in reply.json()["detail"]
-    assert service.service.lifecycle.champion is before
+    assert service.service.lifecycle.roles.champion is before
     answer = service.http.post("/score", content=REQUEST).json()
     np.testing.assert_allclose(answer["scores"], expected[2, "a"], atol=1e-5)
     assert service.http.get("/health/ready").status_code == 200
 
 
-def test_second_load_at_once_is_told_to_wait(pair: tuple[LiveService, dict[Any, Any]]) -> None:
-    """Two loads never race; at least one of them becomes active."""
+def test_second_order_at_once_is_told_to_wait(pair: tuple[LiveService, dict[Any, Any]]) -> None:
+    """Two versions are never prepared at once; at least one order is carried out."""
     service, _ = pair
     with ThreadPoolExecutor(4) as pool:
         replies = list(pool.map(lambda n: service.promote(1 + n % 2), range(4)))
-    codes = {reply.json().get("code", "active") for reply in replies}
-    assert codes <= {"active", "load_in_progress"}
-    assert "active" in codes
+    results = {reply.json().get("code") or reply.json()["result"] for reply in replies}
+    assert results <= {"done", "already", "change_refused"}
+    assert results & {"done", "already"}
 
 
 def test_load_order_is_checked(pair: tuple[LiveService, dict[Any, Any]]) -> None:
     """A typing mistake in an order is a problem, not a load of the newest."""
     service, _ = pair
-    for order in ({"version": "2"}, {"version": 0}, {"versoin": 2}, {"version": True}):
-        reply = httpx.post(f"{service.admin_url}/admin/load", json=order)
+    orders: list[dict[str, Any]]
+    orders = [{"version": "2"}, {"version": 0}, {"versoin": 2}, {"version": True}]
+    for order in orders:
+        asked = {"who": "a test", "why": "to see", **order}
+        reply = httpx.post(f"{service.admin_url}/admin/promote", json=asked)
         assert (reply.status_code, reply.json()["code"]) == (422, "invalid_request"), order

@@ -195,9 +195,10 @@ def of_profiles(way: TinyRelease) -> Records:
     return cut_records(other, other.served_cut())
 
 
-def load(service: Client, generation: str) -> int:
-    """The exit code of ``choirrec-serve load 1 --generation NAME``."""
-    return service_main(["load", "1", "--generation", generation, "--admin", service.admin_url])
+def promote(service: Client, generation: str) -> int:
+    """The exit code of ``choirrec-serve promote 1 --generation NAME``."""
+    manner = ["--why", "a newer cut", "--yes", "--admin", service.admin_url]
+    return service_main(["promote", "1", "--generation", generation, *manner])
 
 
 def test_features_refresh_without_a_new_model(
@@ -215,7 +216,7 @@ def test_features_refresh_without_a_new_model(
     generations = (way.records.generation, records.generation, way.records.generation)
     answers = []
     for generation in generations:
-        assert load(service, generation) == 0
+        assert promote(service, generation) == 0
         answers.append(service.score(**asked))
     before, after, again = answers
     assert [answer["generation"] for answer in answers] == list(generations)
@@ -237,7 +238,7 @@ def test_records_of_another_contract_are_refused(
         records = of_profiles(way)
     assert records.contract != way.records.contract
     publish_records(records, redis.url, keep=9)
-    assert load(service, records.generation) == 1
+    assert promote(service, records.generation) == 1
     said = capsys.readouterr().err
     assert records.contract in said
     assert way.records.contract in said

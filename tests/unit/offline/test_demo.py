@@ -92,7 +92,7 @@ def test_the_demo_answers_twice_and_the_second_time_from_the_store(
         assert words in first
     assert "degraded" not in first
     assert "version 1 (exported)" in first
-    assert "choirrec-serve load 1 --admin http://127.0.0.1:" in first
+    assert "choirrec-serve status --admin http://127.0.0.1:" in first
     load = json.loads((root / "load.json").read_text())
     assert len(load["users"]) == 300
     assert len(load["item_ids"]) == 120
