@@ -17,6 +17,7 @@ class Channel:
         """Join the two directions; use ``open_channel``."""
         self._reader = reader
         self._writer = writer
+        self._finished = False
 
     def send(self, message: msgspec.Struct) -> bool:
         """Send a message without ever waiting.
@@ -26,7 +27,8 @@ class Channel:
             more would only pile up.
         """
         transport = self._writer.transport
-        if transport.is_closing() or transport.get_write_buffer_size() > _BEHIND_BYTES:
+        behind = transport.get_write_buffer_size() > _BEHIND_BYTES
+        if self._finished or behind or transport.is_closing():
             return False
         self._writer.write(msgspec.json.encode(message) + b"\n")
         return True
@@ -42,8 +44,9 @@ class Channel:
 
     def finish(self) -> None:
         """Say that nothing follows; what the other end still says is heard."""
-        if not self._writer.transport.is_closing():
+        if not self._finished and not self._writer.transport.is_closing():
             self._writer.write_eof()
+        self._finished = True
 
     def close(self) -> None:
         """End both directions; the other end reads what was sent before."""

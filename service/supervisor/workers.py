@@ -212,7 +212,7 @@ class Workers:
 
     def _let_listen(self) -> None:
         """Where no worker is ready, let all say so, rather than refuse connections."""
-        if any(state.ready for state in self._states.values()):
+        if self.draining or any(state.ready for state in self._states.values()):
             return
         for name, keeper in self._workers.items():
             if keeper.pid is not None and name not in self._early:

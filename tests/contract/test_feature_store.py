@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import pytest
 
+from service.api.server import new_loop
 from service.features.breaker import FAILURES_TO_OPEN, GuardedStore
 from service.features.redis_store import RedisStore
 from service.features.store import FeatureStore, StoreTimeout, StoreUnavailable
-from service.main import new_loop
 from service.metrics import Metrics
 from tests.fixtures.redis import RedisServer, running_redis
 

@@ -13,10 +13,10 @@ from typing import TypeVar
 import pytest
 
 from model.desired import Change
+from service.api.server import new_loop
 from service.control.open_state import open_state
 from service.control.state_store import CALL_TIMEOUT_S, StateStore
 from service.errors import StateUnavailable
-from service.main import new_loop
 from tests.control import desired_state, replica_state, worker_state
 from tests.fixtures.redis import RedisServer, running_redis
 

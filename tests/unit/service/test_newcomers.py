@@ -242,7 +242,7 @@ def test_text_is_that_of_the_profile(desk: Newcomers) -> None:
 def test_service_keeps_its_own_logging() -> None:
     """Importing the service sets up no logger, whatever its libraries do."""
     code = (
-        "import json, logging, service.main;"
+        "import json, logging, service.worker;"
         "print(json.dumps([len(logging.root.handlers), logging.root.level]))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
