@@ -17,26 +17,26 @@ from offline.alignment import fit_alignment, write_aligned
 from offline.embeddings import FILE_NAME, encoded_texts
 from offline.events import CanonicalTables
 from offline.fact_log import FactLog
-from offline.histories import epoch_s
+from offline.histories import Ints, epoch_s
 from offline.one_thread import products_on_one_thread
 
 BLOCK_USERS = 262_144
-"""Users whose facts stand in memory at a time, about 7 KiB each."""
+"""Users whose facts stand in memory at a time, about 7 KiB each (docs/groups.md)."""
+SAMPLE_SEED = 0
 _PARTS = "parts"
 _FITTED = "fitted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UserPart(CanonicalTables):
     """Canonical tables as if they held some of the users alone; items stay all."""
 
-    chosen: slice
-    """Positions in the users table."""
+    chosen: Ints
+    """``[n]``: positions in the users table, increasing."""
 
     def users(self) -> pa.Table:
         """The chosen users."""
-        users = super().users()
-        return users.take(np.arange(len(users))[self.chosen])
+        return super().users().take(self.chosen)
 
     def purchases(self) -> pa.Table:
         """Their purchases."""
@@ -65,8 +65,8 @@ def write_aligned_blocks(
         moment: the cut; nothing at or after it is read.
         encoder: encodes each distinct phrase of a block once.
         folder: an existing folder.
-        block: the block of the training cut, for a later cut; None fits one here, on evenly
-            spaced users when they are more than ``BLOCK_USERS``.
+        block: the block of the training cut, for a later cut; None fits one here, on a
+            sample of ``BLOCK_USERS`` when users are more.
 
     Returns:
         The encoder block. A user's vector depends on it and on the user alone, so that blocks do
@@ -79,13 +79,20 @@ def write_aligned_blocks(
 
     Source: section 4.2.2 (1); docs/groups.md.
     """
-    users = count_users(tables)
-    if users <= BLOCK_USERS:
+    if not needs_blocks(tables):
         return write_aligned(tables, moment, encoder, folder, block)
+    users = _count_users(tables)
     parts = folder / _PARTS
     block = block or _fitted(tables, moment, encoder, _made(parts / _FITTED), users)
     places = [
-        _part(tables, moment, encoder, parts, block, start)
+        _part(
+            tables,
+            moment,
+            encoder,
+            parts / str(start),
+            block,
+            np.arange(start, min(users, start + BLOCK_USERS)),
+        )
         for start in range(0, users, BLOCK_USERS)
     ]
     _join(places, folder / FILE_NAME, (users, block.width))
@@ -94,18 +101,22 @@ def write_aligned_blocks(
     return block
 
 
-def count_users(tables: CanonicalTables) -> int:
-    """Users N of a data set."""
+def needs_blocks(tables: CanonicalTables) -> bool:
+    """Whether the users are more than one block holds."""
+    return _count_users(tables) > BLOCK_USERS
+
+
+def _count_users(tables: CanonicalTables) -> int:
     return int(pq.read_metadata(tables.path("users")).num_rows)
 
 
 def _fitted(
     tables: CanonicalTables, moment: datetime, encoder: TextEncoder, place: Path, users: int
 ) -> EncoderBlock:
-    """The block of evenly spaced users, fitted once: what was killed finds it in its place."""
+    """The block of a sample of users, fitted once: what was killed finds it in its place."""
     if not _is_whole(place):
-        spaced = UserPart(tables.folder, tables.schema, slice(0, None, -(-users // BLOCK_USERS)))
-        log = FactLog.open(spaced)
+        sample = np.random.default_rng(SAMPLE_SEED).choice(users, BLOCK_USERS, replace=False)
+        log = FactLog.open(UserPart(tables.folder, tables.schema, np.sort(sample)))
         phrases = pa.array(log.phrases, pa.large_string())
         with encoded_texts(phrases, encoder, place) as vectors, products_on_one_thread():
             fit_alignment(log, vectors, epoch_s(moment), encoder.identity).save(place)
@@ -116,14 +127,12 @@ def _part(
     tables: CanonicalTables,
     moment: datetime,
     encoder: TextEncoder,
-    parts: Path,
+    place: Path,
     block: EncoderBlock,
-    start: int,
+    chosen: Ints,
 ) -> Path:
     """The folder of the vectors of one block of users; a finished one is found."""
-    place = _made(parts / str(start))
-    if not _is_whole(place):
-        chosen = slice(start, start + BLOCK_USERS)
+    if not _is_whole(_made(place)):
         write_aligned(UserPart(tables.folder, tables.schema, chosen), moment, encoder, place, block)
     return place
 

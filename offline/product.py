@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from model.encoder import EncoderBlock
-from offline.aligned_blocks import BLOCK_USERS, count_users, write_aligned_blocks
+from offline.aligned_blocks import needs_blocks, write_aligned_blocks
 from offline.artefacts import Artefact, Store
 from offline.cuts import Cut, Cuts
 from offline.encoders import EncoderChoice
@@ -99,7 +99,7 @@ class Product(Pipeline):
 
     def _vectors(self, grouping: Grouping) -> Artefact | None:
         """As any pipeline's; aligned ones of very many users block by block."""
-        if grouping.kind == "aligned" and count_users(self.tables()) > BLOCK_USERS:
+        if grouping.kind == "aligned" and needs_blocks(self.tables()):
             return self._aligned_blocks(self.tables().schema.split.train_start, None)
         return super()._vectors(grouping)
 
