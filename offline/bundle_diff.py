@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
+from model.evaluation import SEGMENTS
 from model.fusion import fuse
 from model.spec import FIRST_CODE, DiscreteField
 from offline.bundle_check import answer, graph_runner
@@ -92,7 +93,8 @@ def _told_contract(compared: Mapping[str, Any]) -> list[str]:
 
 def _told_tables(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[list[object]]:
     for name, change in tables.items():
-        yield [name, change["rows"], change["largest"], change["mean"]]
+        title = f"{name} ({change['of']})" if change["of"] else name
+        yield [title, change["rows"], change["largest"], change["mean"]]
 
 
 def _told_golden(golden: Mapping[str, float] | None) -> str:
@@ -142,7 +144,8 @@ def _tables(old: Bundle, new: Bundle) -> Iterator[tuple[str, dict[str, object]]]
     before, after = old.tables.arrays(), new.tables.arrays()
     for name in before:
         if name in after:
-            yield name, _change(*_matched(name, old, new, before[name], after[name]))
+            matched = _matched(name, old, new, before[name], after[name])
+            yield name, {"of": _of(name, old), **_change(*matched)}
 
 
 def _matched(
@@ -155,14 +158,25 @@ def _matched(
     if name == "item_tokens":
         _, one, other = np.intersect1d(old.catalogue.keys, new.catalogue.keys, True, True)
         return before[one + FIRST_CODE], after[other + FIRST_CODE]
-    stem, _, number = name.rpartition("_")
-    sides = {"attribute": "attributes", "context": "context", "item_field": "item_fields"}
-    if stem in sides:
-        fields = [getattr(bundle.spec, sides[stem]) for bundle in (old, new)]
-        one, other = (side[int(number)] for side in fields)
-        shared = [value for value in one.values if value in set(other.values)]
+    fields = [_field(name, bundle) for bundle in (old, new)]
+    if None not in fields:
+        one, other = fields
+        known = set(other.values)
+        shared = [value for value in one.values if value in known]
         return before[_codes(one, shared)], after[_codes(other, shared)]
     return before, after
+
+
+def _field(name: str, bundle: Bundle) -> Any:
+    """The field whose values a table's rows stand for; None where they stand for something else."""
+    stem, _, number = name.rpartition("_")
+    sides = {"attribute": "attributes", "context": "context", "item_field": "item_fields"}
+    return getattr(bundle.spec, sides[stem])[int(number)] if stem in sides else None
+
+
+def _of(name: str, bundle: Bundle) -> str | None:
+    field = _field(name, bundle)
+    return field.name if field else None
 
 
 def _codes(field: DiscreteField, values: Sequence[str]) -> NDArray[np.int64]:
@@ -189,7 +203,7 @@ def _figures(old: Bundle, new: Bundle) -> dict[str, list[float | None]]:
             for name in FIGURES_COMPARED
             for bundle in (old, new)
         ]
-        for segment in old.evaluation.segments
+        for segment in SEGMENTS
     }
 
 

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from model.bundle import GRAPHS, MANIFEST, Bundle
+from model.evaluation import SEGMENTS
 
 FIGURES = ("rows", "users", "auc", "gauc", "logloss", "pcoc")
 MADE_FROM = ("dataset", "event", "preset", "losses", "seed", "generation", "grouping", "parity")
 """Members of the lineage that fit on a line."""
-WIDTH = 12
+WIDTH = 15
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def told(described: Mapping[str, Any]) -> list[str]:
         "encoder": described["encoder"],
         "snapshot": f"{snapshot['priors']} priors of {snapshot['generation']}, as of {as_of} UTC",
         "golden": f"{described['golden_requests']} requests; within "
-        + ", ".join(f"{size:g} on {name}" for name, size in described["tolerances"].items()),
+        + ", ".join(f"{most:g} on {name}" for name, most in described["tolerances"].items()),
     }
     heads = ["activity level", "candidates", "mean score", "requests", "mean alpha"]
     return [
@@ -102,8 +103,8 @@ def told(described: Mapping[str, Any]) -> list[str]:
 
 
 def _told_sizes(sizes: Mapping[str, int]) -> str:
-    each = ", ".join(f"{name} {mib(size)}" for name, size in sizes.items())
-    return f"{mib(sum(sizes.values()))}: {each}"
+    each = ", ".join(f"{name} {size(held)}" for name, held in sizes.items())
+    return f"{size(sum(sizes.values()))}: {each}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -128,9 +129,10 @@ def figure(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def mib(size_bytes: int) -> str:
+def size(size_bytes: int) -> str:
     """A size for people."""
-    return f"{size_bytes / 2**20:.1f} MiB"
+    mib = size_bytes / 2**20
+    return f"{mib:,.1f} MiB" if mib >= 1 else f"{size_bytes / 2**10:,.1f} KiB"
 
 
 def _sizes(bundle: Bundle) -> dict[str, int]:
@@ -149,8 +151,8 @@ def _shape(histogram: Any) -> dict[str, object]:
 
 
 def _segments(segments: Mapping[str, Mapping[str, object]]) -> Iterable[list[object]]:
-    for name, figures in segments.items():
-        yield [name.replace("_", " "), *(figures[figure] for figure in FIGURES)]
+    for name in SEGMENTS:
+        yield [name.replace("_", " "), *(segments[name][figure] for figure in FIGURES)]
 
 
 def _levels(reference: Mapping[str, Mapping[int, Mapping[str, object]]]) -> Iterable[list[object]]:

@@ -201,6 +201,7 @@ def _texts(ingredients: Ingredients, model_version: int, parity: Parity) -> dict
         ingredients.metrics,
         parity.max_difference,
         ingredients.report.evaluation,
+        sketch,
     )
     return _report_texts(ingredients.report) | {
         "spec.json": spec.to_json(),

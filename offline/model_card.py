@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.evaluation import Evaluation
+from model.reference import ReferenceSketch
 from offline.distillation import collapse
 
 LEVELS = 5
@@ -23,6 +24,10 @@ LIMITS = """\
 - The figures above are of one data set and one seed: differences in the third decimal are noise
   until several seeds agree."""
 
+INVERTED = """\
+users who do least are the ones for whom it trusts groups least. Expected is the reverse; look at
+the figures of low-activity users before it serves."""
+
 
 def model_card(
     model_version: int,
@@ -30,6 +35,7 @@ def model_card(
     metrics: Mapping[str, Any],
     parity: float,
     evaluation: Evaluation,
+    reference: ReferenceSketch,
 ) -> str:
     """Write the card; every figure comes from the arguments.
 
@@ -41,13 +47,15 @@ def model_card(
         metrics: figures by name, ``<metric>_low``, ``_overall`` and ``_levels`` (five values).
         parity: largest relative difference between training's logits and the graphs'.
         evaluation: what the model was measured beside.
+        reference: how much the model trusts groups, by activity level.
 
     Returns:
-        Markdown.
+        Markdown under a YAML head, as catalogues of models read it.
     """
     listed = {name: value for name, value in lineage.items() if name != "provenance"}
     return "\n".join(
         [
+            *_head(lineage),
             f"# ChoirRec, model version {model_version}",
             "",
             "## What it is for",
@@ -64,6 +72,9 @@ def model_card(
             "## Controls",
             *_controls(evaluation),
             "",
+            "## Trust in groups",
+            *_trust(reference),
+            "",
             "## Distillation",
             _distillation(lineage.get("alpha_distill")),
             "",
@@ -77,6 +88,33 @@ def model_card(
             "",
         ]
     )
+
+
+def _head(lineage: Mapping[str, Any]) -> list[str]:
+    head: dict[str, str | list[str]] = {
+        "library_name": "choirrec",
+        "tags": ["conversion-rate", "cold-start", "onnx"],
+    }
+    if "dataset" in lineage:
+        head["datasets"] = [str(lineage["dataset"])]
+    # JSON is YAML.
+    return ["---", *(f"{name}: {json.dumps(value)}" for name, value in head.items()), "---", ""]
+
+
+def _trust(reference: ReferenceSketch) -> list[str]:
+    means = {n: told.mean for n, told in reference.alpha_fusion.items() if told.mean is not None}
+    if not means:
+        return ["No row was held out: `alpha_fusion` was not measured."]
+    lines = [
+        "Mean `alpha_fusion` on held-out requests, the weight of the group channel.",
+        "",
+        "| " + " | ".join(f"level {level}" for level in means) + " |",
+        "| " + " | ".join("---" for _ in means) + " |",
+        "| " + " | ".join(map(_figure, means.values())) + " |",
+    ]
+    if means[min(means)] < means[max(means)]:
+        lines += ["", f"**Warning**: {INVERTED}"]
+    return lines
 
 
 def _distillation(alpha_distill: float | None) -> str:
