@@ -27,6 +27,8 @@ _CUTS = frozenset(("Concat", "Reshape", "Slice", "Squeeze", "Transpose", "Unsque
 _FLOAT, _INT64 = 1, 7
 _DTYPES: Mapping[int, np.dtype[Any]] = {_FLOAT: np.dtype("<f4"), _INT64: np.dtype("<i8")}
 _STANDARD = ("", "ai.onnx")
+MAX_FIELDS = 200_000
+"""Of all messages in a file; the largest graphs here have a few thousand."""
 
 Axes = tuple[int | None, ...]
 """Sizes of a tensor's axes; None: free."""
@@ -58,15 +60,17 @@ def read_graph(serialised: bytes) -> GraphFile:
     Raises:
         MalformedGraph: in words, without the file's name.
     """
-    model = _message(memoryview(serialised), "model", {1, 2, 3, 4, 5, 6, 7, 8}, {7})
+    reader = _Reader()
+    model = reader.message(memoryview(serialised), "model", {1, 2, 3, 4, 5, 6, 7, 8}, {7})
     if 7 not in model:
         raise MalformedGraph("no graph in it")
-    _check_versions(model)
-    graph = _message(model[7][0], "graph", {1, 2, 5, 10, 11, 12, 13}, set())
-    constants = {_check_weight(tensor) for tensor in graph.get(5, ())}
+    _check_versions(reader, model)
+    graph = reader.message(model[7][0], "graph", {1, 2, 5, 10, 11, 12, 13}, set())
+    constants = {_check_weight(reader, tensor) for tensor in graph.get(5, ())}
     for node in graph.get(1, ()):
-        _check_node(node, constants)
-    return GraphFile(_tensors(graph.get(11, ()), "input"), _tensors(graph.get(12, ()), "output"))
+        _check_node(reader, node, constants)
+    inputs, outputs = graph.get(11, ()), graph.get(12, ())
+    return GraphFile(_tensors(reader, inputs, "input"), _tensors(reader, outputs, "output"))
 
 
 _REFUSED = {
@@ -86,47 +90,59 @@ _REFUSED = {
 }
 
 
-def _message(value: _Value, kind: str, known: set[int], once: set[int]) -> _Message:
-    """A message's fields by number; every number outside ``known`` is refused.
+class _Reader:
+    """Reads protobuf's wire format, a bounded number of fields in all."""
 
-    Args:
-        value: its bytes.
-        kind: for messages.
-        known: field numbers that may be there.
-        once: those of them that protobuf would merge if they came twice.
-    """
-    fields: dict[int, list[_Value]] = {}
-    for number, found in _fields(_bytes(value, kind)):
-        if number not in known:
-            reason = _REFUSED.get((kind, number), f"field {number} of a {kind}")
-            raise MalformedGraph(f"it has {reason}, which serving graphs do without")
-        fields.setdefault(number, []).append(found)
-    for number in once:
-        if len(fields.get(number, ())) > 1:
-            raise MalformedGraph(f"field {number} of the {kind} more than once")
-    return fields
+    def __init__(self) -> None:
+        self._left = MAX_FIELDS
+
+    def message(self, value: _Value, kind: str, known: set[int], once: set[int]) -> _Message:
+        """A message's fields by number; every number outside ``known`` is refused.
+
+        Args:
+            value: its bytes.
+            kind: for messages.
+            known: field numbers that may be there.
+            once: those of them that protobuf would merge if they came twice.
+        """
+        fields: dict[int, list[_Value]] = {}
+        for number, found in self.fields(_bytes(value, kind)):
+            if number not in known:
+                reason = _REFUSED.get((kind, number), f"field {number} of a {kind}")
+                raise MalformedGraph(f"it has {reason}, which serving graphs do without")
+            fields.setdefault(number, []).append(found)
+        for number in once:
+            if len(fields.get(number, ())) > 1:
+                raise MalformedGraph(f"field {number} of the {kind} more than once")
+        return fields
+
+    def fields(self, buffer: memoryview) -> Iterator[tuple[int, _Value]]:
+        """The fields of a message, in their order."""
+        place = 0
+        while place < len(buffer):
+            self._left -= 1
+            if self._left < 0:
+                raise MalformedGraph(f"more than {MAX_FIELDS} fields")
+            tag, place = _varint(buffer, place)
+            number, wire = tag >> 3, tag & 7
+            if wire == 0:
+                value, place = _varint(buffer, place)
+                yield number, value
+                continue
+            size, place = _size(buffer, place, wire)
+            if place + size > len(buffer):
+                raise MalformedGraph(f"no ONNX graph: it ends within field {number}")
+            yield number, buffer[place : place + size]
+            place += size
 
 
-def _fields(buffer: memoryview) -> Iterator[tuple[int, _Value]]:
-    """The fields of a message in protobuf's wire format."""
-    place = 0
-    while place < len(buffer):
-        tag, place = _varint(buffer, place)
-        number, wire = tag >> 3, tag & 7
-        if wire == 0:
-            value, place = _varint(buffer, place)
-            yield number, value
-            continue
-        if wire == 2:
-            size, place = _varint(buffer, place)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-        else:
-            raise MalformedGraph(f"no ONNX graph: wire type {wire} at byte {place}")
-        if place + size > len(buffer):
-            raise MalformedGraph(f"no ONNX graph: it ends within field {number}")
-        yield number, buffer[place : place + size]
-        place += size
+def _size(buffer: memoryview, place: int, wire: int) -> tuple[int, int]:
+    """How long a field is, and where it begins."""
+    if wire == 2:
+        return _varint(buffer, place)
+    if wire in (1, 5):
+        return (8 if wire == 1 else 4), place
+    raise MalformedGraph(f"no ONNX graph: wire type {wire} at byte {place}")
 
 
 def _varint(buffer: memoryview, place: int) -> tuple[int, int]:
@@ -143,12 +159,12 @@ def _varint(buffer: memoryview, place: int) -> tuple[int, int]:
     raise MalformedGraph(f"no ONNX graph: a number without an end at byte {place}")
 
 
-def _check_versions(model: _Message) -> None:
+def _check_versions(reader: _Reader, model: _Message) -> None:
     for version in model.get(1, (0,)):
         if version not in IR_VERSIONS:
             raise MalformedGraph(f"IR version {version}, expected {_span(IR_VERSIONS)}")
     for bytes_ in model.get(8, ()):
-        opset = _message(bytes_, "operator set", {1, 2}, set())
+        opset = reader.message(bytes_, "operator set", {1, 2}, set())
         domain = _text(opset.get(1, ()))
         if domain not in _STANDARD:
             raise MalformedGraph(f"operators of {domain}, expected standard ones alone")
@@ -161,9 +177,9 @@ def _span(versions: range) -> str:
     return f"{versions.start} to {versions.stop - 1}"
 
 
-def _check_weight(value: _Value) -> str:
+def _check_weight(reader: _Reader, value: _Value) -> str:
     """The name of a weight, once its bytes are as many as its shape says, and finite."""
-    tensor = _message(value, "tensor", {1, 2, 8, 9, 12}, {2, 8, 9})
+    tensor = reader.message(value, "tensor", {1, 2, 8, 9, 12}, {2, 8, 9})
     name, shape = _text(tensor.get(8, ())), _shape(tensor.get(1, ()))
     kind = tensor.get(2, (0,))[0]
     if kind not in _DTYPES:
@@ -199,15 +215,15 @@ def _packed(buffer: memoryview) -> Iterator[int]:
         yield value
 
 
-def _check_node(value: _Value, constants: set[str]) -> None:
+def _check_node(reader: _Reader, value: _Value, constants: set[str]) -> None:
     """Refuse operators that are not known; results of constants alone become constants."""
-    node = _message(value, "operator", {1, 2, 3, 4, 5, 6, 7}, {4, 7})
+    node = reader.message(value, "operator", {1, 2, 3, 4, 5, 6, 7}, {4, 7})
     domain, operator = _text(node.get(7, ())), _text(node.get(4, ()))
     if domain not in _STANDARD or operator not in OPERATORS:
         shown = f"{domain}.{operator}" if domain else operator
         raise MalformedGraph(f"operator {shown} is none of those that serving graphs use")
     for attribute in node.get(5, ()):
-        _message(attribute, "attribute", {1, 2, 3, 4, 7, 8, 9, 13, 20}, set())
+        reader.message(attribute, "attribute", {1, 2, 3, 4, 7, 8, 9, 13, 20}, set())
     if all(not name or name in constants for name in map(_name, node.get(1, ()))):
         if operator not in _CUTS:
             raise MalformedGraph(
@@ -216,24 +232,24 @@ def _check_node(value: _Value, constants: set[str]) -> None:
         constants.update(map(_name, node.get(2, ())))
 
 
-def _tensors(values: Sequence[_Value], side: str) -> Mapping[str, Axes]:
+def _tensors(reader: _Reader, values: Sequence[_Value], side: str) -> Mapping[str, Axes]:
     tensors: dict[str, Axes] = {}
     for value in values:
-        described = _message(value, side, {1, 2, 3}, {1, 2})
+        described = reader.message(value, side, {1, 2, 3}, {1, 2})
         name = _text(described.get(1, ()))
         if name in tensors:
             raise MalformedGraph(f"{side} {name} more than once")
-        tensors[name] = _axes(described.get(2, (0,))[0], f"{side} {name}")
+        tensors[name] = _axes(reader, described.get(2, (0,))[0], f"{side} {name}")
     return tensors
 
 
-def _axes(value: _Value, place: str) -> Axes:
-    kind = _message(value, "type", {1, 6}, {1})
-    tensor = _message(kind.get(1, (memoryview(b""),))[0], "tensor type", {1, 2}, {1, 2})
+def _axes(reader: _Reader, value: _Value, place: str) -> Axes:
+    kind = reader.message(value, "type", {1, 6}, {1})
+    tensor = reader.message(kind.get(1, (memoryview(b""),))[0], "tensor type", {1, 2}, {1, 2})
     element = tensor.get(1, (0,))[0]
     if element != _FLOAT or 2 not in tensor:
         raise MalformedGraph(f"{place} has elements of type {element}, expected float32 in axes")
-    axes = [_message(a, "axis", {1, 2, 3}, {1, 2}) for _, a in _fields(tensor[2][0])]
+    axes = [reader.message(a, "axis", {1, 2, 3}, {1, 2}) for _, a in reader.fields(tensor[2][0])]
     return tuple(axis[1][0] if 1 in axis else None for axis in axes)
 
 

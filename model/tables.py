@@ -15,6 +15,8 @@ Floats = NDArray[np.float32]
 Inputs = dict[str, Floats]
 
 USER_INPUTS = ("user", "history", "history_mask")
+_ROWS_AT_ONCE = 1 << 16
+"""Of a table that is checked: a table may be larger than the memory left."""
 GROUP_INPUTS = ("group_codes", "group_attributes", "group_sequence", "group_mask")
 
 
@@ -163,7 +165,8 @@ def _load(path: Path, shape: tuple[int | None, ...]) -> Floats:
             f"{path.name}: {table.dtype} {table.shape}, expected float32 [{', '.join(wanted)}]; "
             "export the bundle again"
         )
-    if not np.isfinite(table).all():
+    blocks = range(0, len(table), _ROWS_AT_ONCE)
+    if not all(np.isfinite(table[start : start + _ROWS_AT_ONCE]).all() for start in blocks):
         raise MalformedTables(f"{path.name}: holds NaN or infinity; train and export again")
     return table
 

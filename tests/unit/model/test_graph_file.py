@@ -65,3 +65,9 @@ def test_a_tensor_of_any_rank_is_no_input() -> None:
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     with pytest.raises(MalformedGraph, match="input x has elements of type 1, expected float32 in"):
         read_graph(model.SerializeToString())
+
+
+def test_a_graph_of_countless_parts_is_refused_soon() -> None:
+    """Reading ends after a bounded number of fields, however many the file holds."""
+    with pytest.raises(MalformedGraph, match="more than 200000 fields"):
+        read_graph(b"\x12\x00" * 1_000_000)
