@@ -10,11 +10,15 @@ from offline.distillation import collapse
 
 LEVELS = 5
 EVENTS = {"click": "a click on", "exposure": "an exposure of"}
+GROUPS = {
+    "aligned": "Its groups hold users who, by what was known of them, were likely to buy alike.",
+    "profiles": "Its groups hold users whose profiles mean alike.",
+}
 INTENDED = """\
 Estimates the probability that {event} an item becomes a purchase, for one user and many
 candidate items at a time. The group channel answers for users whose own history says little.
 It ranks candidates; it is not made to set prices, to decide on credit or eligibility, or to infer
-traits of a person."""
+traits of a person. {groups}"""
 LIMITS = """\
 - It says nothing about items that were never shown, nor about what it was not trained on.
 - A user's semantic group comes from attributes, purchases and queries. Where attributes carry a
@@ -42,8 +46,8 @@ def model_card(
     Args:
         model_version: the bundle's version.
         lineage: where it comes from; ``provenance`` is quoted, ``event`` (click by default) says
-            what was scored, ``alpha_distill`` its mean on qualified training rows, and the rest
-            is listed.
+            what was scored, ``groups`` (aligned by default) how they came about,
+            ``alpha_distill`` its mean on qualified training rows, and the rest is listed.
         metrics: figures by name, ``<metric>_low``, ``_overall`` and ``_levels`` (five values).
         parity: largest relative difference between training's logits and the graphs'.
         evaluation: what the model was measured beside.
@@ -59,7 +63,10 @@ def model_card(
             f"# ChoirRec, model version {model_version}",
             "",
             "## What it is for",
-            INTENDED.format(event=EVENTS[lineage.get("event", "click")]),
+            INTENDED.format(
+                event=EVENTS[lineage.get("event", "click")],
+                groups=GROUPS[lineage.get("groups", "aligned")],
+            ),
             "",
             "## Data",
             str(lineage.get("provenance", "No provenance was given.")),

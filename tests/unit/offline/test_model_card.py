@@ -45,6 +45,14 @@ def test_the_purpose_names_what_was_scored(event: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("groups", "words"), [("aligned", "likely to buy alike"), ("profiles", "profiles mean alike")]
+)
+def test_the_card_says_how_groups_came_about(groups: str, words: str) -> None:
+    """Who decides about the model need not know the options of the build."""
+    assert words in model_card(3, {**LINEAGE, "groups": groups}, METRICS, 0.0, EVALUATION, SKETCH)
+
+
+@pytest.mark.parametrize(
     ("alpha", "words", "warned"),
     [
         (0.25, "on qualified training rows: 0.25.", False),
