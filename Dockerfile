@@ -15,9 +15,9 @@ ENV PATH=/opt/choirrec/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A bundle is copied into a private store below this folder before it is checked and mapped.
 WORKDIR /var/lib/choirrec
 USER choirrec
-# 8080 scores, 9100 is for the operator: administration and metrics.
+# 8080 scores, 9100 is for the operator: administration, probes and metrics.
 EXPOSE 8080 9100
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/health/live', timeout=2)"]
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9100/health/live', timeout=2)"]
 ENTRYPOINT ["choirrec-serve"]
 CMD ["run"]

@@ -52,27 +52,19 @@ class LocalService:
         Raises:
             ServiceFailed: when the answer is not 200.
         """
-        status, body = self._ask("POST", "/score", json.dumps(call).encode())
+        status, body = _ask(self.port, "POST", "/score", json.dumps(call).encode())
         if status != http.client.OK:
             raise ServiceFailed(f"POST /score answered {status}: {body.decode(errors='replace')}")
         answer: Mapping[str, Any] = json.loads(body)
         return answer
 
     def ready(self) -> bool:
-        """Whether it says that it is ready."""
+        """Whether it says, for all its workers, that it is ready."""
         try:
-            return self._ask("GET", "/health/ready", None)[0] == http.client.OK
+            reply = _ask(self.admin_port, "GET", "/health/ready", None)
+            return reply[0] == http.client.OK
         except OSError:
             return False
-
-    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request(method, path, body, {"content-type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
 
 
 @contextmanager
@@ -105,6 +97,16 @@ def local_service(settings: Mapping[str, str], log: Path) -> Iterator[LocalServi
         yield service
     finally:
         _stop(process)
+
+
+def _ask(port: int, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -1,6 +1,6 @@
 """The fleet: the workers of one replica, as those who steer and watch them see it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from model.desired import Desired
@@ -47,4 +47,27 @@ class Fleet(Protocol):
         Every series of a worker bears the label ``worker``. A worker that does not answer in time
         is left out.
         """
+        ...
+
+
+class Siblings(Protocol):
+    """Processes beside the workers that answer nobody, such as the one that compares."""
+
+    def want(self, name: str, module: str, environment: Mapping[str, str]) -> None:
+        """Keep a sibling running, and tell it what workers are told; the same wish twice is one.
+
+        Args:
+            name: of the sibling, and its label ``worker`` in metrics.
+            module: run as ``python -m module --channel FD``. It says ``Findings`` once a second,
+                answers ``AskMetrics``, and ends when its channel does.
+            environment: variables beside this process's own; others than before respawn it.
+        """
+        ...
+
+    def dismiss(self, name: str) -> None:
+        """End a sibling; nothing happens when there is none of that name."""
+        ...
+
+    def findings(self, name: str) -> bytes | None:
+        """The JSON document that a sibling said last; None: nothing yet."""
         ...

@@ -46,6 +46,11 @@ _SPECS = (
     ),
 )
 
+REPLICA_GAUGES = tuple(
+    spec.name.removeprefix("choirrec_") for spec in _SPECS if spec.kind == "gauge"
+)
+"""What ``ReplicaMetrics.exposition`` asks for."""
+
 
 class ReplicaMetrics:
     """What the supervisor counts and says of itself."""
@@ -58,7 +63,7 @@ class ReplicaMetrics:
         """All metrics in Prometheus' text format.
 
         Args:
-            gauges: their values now, by name without ``choirrec_``.
+            gauges: their values now, by the names of ``REPLICA_GAUGES``.
         """
         lines = []
         for spec in _SPECS:

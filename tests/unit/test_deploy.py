@@ -10,8 +10,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import ROUTES, Metrics
+from service.metrics import ROUTES, Metrics, ModelName
 from service.settings import Settings
+from service.supervisor.exposition import MergedExposition
+from service.supervisor.replica_metrics import REPLICA_GAUGES, ReplicaMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -51,11 +53,15 @@ def _grouping(expression: str) -> set[str]:
 def _exposed() -> Series:
     """Labels of every series that a service with a model and some calls exposes, by series name."""
     metrics = Metrics()
-    metrics.name_model(1, "generation", "digest", "CPUExecutionProvider")
+    metrics.name_models([ModelName("champion", "1", "generation", "digest", "provider")])
+    metrics.count_targets(["active"])
     for route in ROUTES:
         metrics.requests.labels(route, "200").inc()
+    merged = MergedExposition()
+    merged.add(ReplicaMetrics().exposition(dict.fromkeys(REPLICA_GAUGES, 1)))
+    merged.add(metrics.exposition().decode(), "0")
     series: dict[str, list[dict[str, str]]] = {"up": [{}]}
-    for family in text_string_to_metric_families(metrics.exposition().decode()):
+    for family in text_string_to_metric_families(merged.text().decode()):
         for sample in family.samples:
             series.setdefault(sample.name, []).append(dict(sample.labels))
     for name, expression in RECORDED.items():
@@ -141,9 +147,9 @@ def test_counters_are_read_as_rates(place: str) -> None:
 
 
 def test_there_is_an_alert_for_every_way_to_fail() -> None:
-    """Down, not ready, failing, slow, degraded, damaged, stale, refused, inverted: all are told."""
+    """Whatever fails, ends, lags, degrades, ages or inverts is told."""
     wanted = "Down NotReady Errors Slow WithoutRedis WithoutGeneration CorruptRecords StaleRecords"
-    wanted += " LoadRefused AlphaInverted"
+    wanted += " LoadRefused AlphaInverted WorkersEnding NotFollowing"
     assert set(ALERTS) == {f"Choirrec{name}" for name in wanted.split()}
 
 
@@ -161,7 +167,7 @@ def test_every_alert_says_what_to_do(name: str) -> None:
 def test_runbook_speaks_of_nothing_else() -> None:
     """No section is left over from an alert that is gone, and no panel or setting is invented."""
     text = (ROOT / "docs" / "runbook.md").read_text()
-    assert set(re.findall(r"(?m)^## (.+)$", text)) == set(ALERTS)
+    assert set(re.findall(r"(?m)^## (.+)$", text)) == {"Operating", *ALERTS}
     titles = {panel["title"] for panel in PANELS} | {DASHBOARD["title"]}
     named = {re.split(r",", name)[0] for name in re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", text)}
     assert named <= {title.split(",")[0] for title in titles}

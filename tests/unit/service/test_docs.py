@@ -7,6 +7,7 @@ import pytest
 from service.errors import problem_table
 from service.metrics import metrics_table
 from service.settings import settings_table
+from service.supervisor.replica_metrics import replica_metrics_table
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -17,8 +18,9 @@ DOCS = Path(__file__).parents[3] / "docs"
         ("service.md", settings_table()),
         ("service.md", problem_table()),
         ("metrics.md", metrics_table()),
+        ("metrics.md", replica_metrics_table()),
     ],
-    ids=["settings", "problems", "metrics"],
+    ids=["settings", "problems", "metrics", "replica metrics"],
 )
 def test_page_holds_the_table_of_the_code(page: str, table: str) -> None:
     """What the documentation lists is what the service has; paste the code's table to mend it."""
