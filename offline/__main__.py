@@ -40,9 +40,9 @@ from offline.openai_encoder import EncoderFailed
 from offline.pipeline import Dataset
 from offline.presets import PRESETS
 from offline.product import GROUPINGS, Product, choose_grouping
-from offline.publish import PublishError, complete_generations
 from offline.redis_client import RedisClient, RedisFailed
 from offline.release import cut_records, publish_records, release
+from offline.removal import PublishError, complete_generations
 from offline.rules import ConfigError, DatasetError
 from offline.seeds import evaluate_seeds
 from offline.sources import canonical, complete_journey, own_files, simulated, tmall

@@ -4,8 +4,9 @@ import argparse
 import os
 
 from offline.generation_use import generations_in_use
-from offline.publish import Published, complete_generations, incomplete_generations, remove
+from offline.publish import Published
 from offline.redis_client import RedisClient
+from offline.removal import complete_generations, incomplete_generations, remove
 
 
 def add_generations(parser: argparse.ArgumentParser) -> None:

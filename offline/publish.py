@@ -12,14 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain, islice
-from secrets import token_hex
-from types import MappingProxyType
 
 from model.generation import (
-    BEGUN_GENERATIONS,
     COMPLETE_GENERATIONS,
     Generation,
-    check_name,
     group_key,
     id_list_key,
     meta_key,
@@ -31,6 +27,7 @@ from model.records import AnyRecord, GroupRecord, ItemRecord, UserRecord, encode
 from offline.forecast import Sample, forecast_bytes
 from offline.progress import track
 from offline.redis_client import RedisClient
+from offline.removal import Claim, PublishError, clear, read_meta, remove, retain
 
 Pair = tuple[bytes, bytes]
 """A key and the record stored under it."""
@@ -41,21 +38,11 @@ SAMPLE_RECORDS = 2_000
 """Records of each kind that the size forecast encodes."""
 SYSTEM_SHARE = 0.8
 """Share of the server's system memory that may be filled where no maxmemory is set."""
-NOTHING: Mapping[str, str] = MappingProxyType({})
-"""No generation is in use."""
 KINDS: tuple[type[AnyRecord], ...] = (UserRecord, GroupRecord, ItemRecord)
-
-
-class PublishError(RuntimeError):
-    """A publish or removal that did not happen: what failed and how to mend it."""
 
 
 class WillNotFit(PublishError):
     """The generation is larger than the memory left; nothing was written."""
-
-
-class GenerationInUse(PublishError):
-    """A generation that the desired state names or a replica holds must not be removed."""
 
 
 @dataclass(frozen=True)
@@ -119,61 +106,12 @@ def publish(
         remove(redis, meta.name)
         records, samples = _sampled(meta, kinds)
         forecast = _check_room(redis, meta.name, samples)
-        standing = _write_generation(_Claim(redis, meta.name), meta, records)
+        standing = _write_generation(Claim(redis, meta.name), meta, records)
         written = meta.users + meta.groups + meta.items
     redis.append_once(COMPLETE_GENERATIONS, meta.name)
     redis.remove(publisher_key(meta.name))
-    removed, kept = _retain(redis, keep, meta.name, in_use)
+    removed, kept = retain(redis, keep, meta.name, in_use)
     return Published(standing, written, time.monotonic() - started, forecast, removed, kept)
-
-
-def complete_generations(redis: RedisClient) -> tuple[Generation, ...]:
-    """Complete generations, oldest first.
-
-    Raises:
-        RedisFailed: when Redis fails.
-    """
-    names = [name.decode() for name in redis.values(COMPLETE_GENERATIONS)]
-    found = [_meta(redis, name) for name in names]
-    return tuple(meta for meta in found if meta and meta.complete)
-
-
-def incomplete_generations(redis: RedisClient) -> tuple[str, ...]:
-    """Generations that a publish or a removal began and has not finished: abandoned, or running.
-
-    Raises:
-        RedisFailed: when Redis fails.
-    """
-    complete = {meta.name for meta in complete_generations(redis)}
-    return tuple(sorted(redis.members(BEGUN_GENERATIONS) - complete))
-
-
-def remove(redis: RedisClient, name: str, in_use: Mapping[str, str] = NOTHING) -> int:
-    """Remove a generation, complete or not, by its own id list.
-
-    Args:
-        redis: the server.
-        name: the generation; one that does not exist is no error.
-        in_use: generations that something uses, and what does.
-
-    Returns:
-        Records removed.
-
-    Raises:
-        GenerationInUse: when the generation is in use.
-        RedisFailed: when Redis fails; what is left is listed as incomplete, and removing it again
-            goes on.
-    """
-    if check_name(name) in in_use:
-        raise GenerationInUse(
-            f"generation {name} is in use ({in_use[name]}); promote another one, wait until no "
-            "replica holds it, then remove it; nothing was removed"
-        )
-    claim = _Claim(redis, name)
-    removed = _clear(claim)
-    redis.remove(publisher_key(name))
-    redis.remove_member(BEGUN_GENERATIONS, name)
-    return removed
 
 
 def record_key(generation: str, record: AnyRecord) -> str:
@@ -187,33 +125,9 @@ def record_key(generation: str, record: AnyRecord) -> str:
             return new_item_key(generation, record.item_id)
 
 
-class _Claim:
-    """The right to write a generation, held until another publish or removal claims it."""
-
-    def __init__(self, redis: RedisClient, name: str) -> None:
-        self.redis, self.name = redis, check_name(name)
-        self._token = token_hex(8).encode()
-        redis.add_member(BEGUN_GENERATIONS, name)
-        redis.put(publisher_key(name), self._token)
-
-    def check(self) -> None:
-        if self.redis.get(publisher_key(self.name)) != self._token:
-            raise PublishError(
-                f"generation {self.name}: another publish or removal took it over; this one stops"
-            )
-
-
-def _meta(redis: RedisClient, name: str) -> Generation | None:
-    text = redis.get(meta_key(name))
-    try:
-        return Generation.from_json(text) if text is not None else None
-    except ValueError:
-        return None
-
-
 def _standing(redis: RedisClient, meta: Generation) -> Generation | None:
     """The complete generation of that name, or None; one that differs is an error."""
-    standing = _meta(redis, meta.name)
+    standing = read_meta(redis, meta.name)
     if standing is None or not standing.complete:
         return None
     same = replace(
@@ -240,23 +154,6 @@ def _check_same_records(
                     f"generation {name} stands complete and differs, in {key.decode()} first; "
                     "publish under another name, or remove it first"
                 )
-
-
-def _clear(claim: _Claim) -> int:
-    """Remove a generation's keys, what announces it first and its id lists with their records."""
-    redis, name = claim.redis, claim.name
-    redis.remove_value(COMPLETE_GENERATIONS, name)
-    meta = _meta(redis, name)
-    if meta and meta.complete:
-        redis.put(meta_key(name), replace(meta, complete=False).to_json())
-    chunk = removed = 0
-    while (keys := redis.values(id_list_key(name, chunk))) or (meta and chunk < meta.id_chunks):
-        claim.check()
-        removed += redis.remove_many(keys)
-        redis.remove(id_list_key(name, chunk))
-        chunk += 1
-    redis.remove(meta_key(name))
-    return removed
 
 
 def _sampled(
@@ -286,8 +183,8 @@ def _check_room(redis: RedisClient, name: str, samples: Sequence[Sample]) -> int
     return needed
 
 
-def _write_generation(claim: _Claim, meta: Generation, records: Iterator[AnyRecord]) -> Generation:
-    _clear(claim)
+def _write_generation(claim: Claim, meta: Generation, records: Iterator[AnyRecord]) -> Generation:
+    clear(claim)
     total = meta.users + meta.groups + meta.items
     unfinished = replace(meta, id_chunks=-(-total // RECORDS_PER_CHUNK), complete=False)
     claim.redis.put(meta_key(meta.name), unfinished.to_json())
@@ -323,7 +220,7 @@ def _check_counts(meta: Generation, counts: Counter[type[AnyRecord]]) -> None:
         )
 
 
-def _check_global_prior(claim: _Claim) -> None:
+def _check_global_prior(claim: Claim) -> None:
     if claim.redis.get(group_key(claim.name, ())) is None:
         raise PublishError(
             f"generation {claim.name} holds no global prior (the group record of the empty "
@@ -331,14 +228,14 @@ def _check_global_prior(claim: _Claim) -> None:
         )
 
 
-def _write_chunk(claim: _Claim, number: int, chunk: Sequence[Pair]) -> None:
+def _write_chunk(claim: Claim, number: int, chunk: Sequence[Pair]) -> None:
     """The chunk's keys first: whatever is killed later can be removed by them."""
     claim.check()
     claim.redis.replace_list(id_list_key(claim.name, number), [key for key, _ in chunk])
     claim.redis.put_many(chunk)
 
 
-def _verify_chunk(claim: _Claim, number: int, digest: bytes) -> None:
+def _verify_chunk(claim: Claim, number: int, digest: bytes) -> None:
     keys = claim.redis.values(id_list_key(claim.name, number))
     blobs = claim.redis.get_many(keys)
     missing = [key.decode() for key, blob in zip(keys, blobs, strict=True) if blob is None]
@@ -355,24 +252,6 @@ def _verify_chunk(claim: _Claim, number: int, digest: bytes) -> None:
             f"generation {claim.name}, chunk {number}: what is read back is not what was written; "
             f"somebody else writes there, {reason}; publish again under another name"
         )
-
-
-def _retain(
-    redis: RedisClient, keep: int, published: str, in_use: Callable[[], Mapping[str, str]]
-) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """Remove what is older than the newest ``keep``; what something uses stays, and is told."""
-    names = [meta.name for meta in complete_generations(redis)]
-    old = [name for name in names[:-keep] if name != published]
-    removed, kept = [], {}
-    for name in old:
-        # Asked anew for each: a removal takes long enough for somebody to promote the next.
-        used = in_use()
-        if name in used:
-            kept[name] = used[name]
-        else:
-            remove(redis, name)
-            removed.append(name)
-    return tuple(removed), kept
 
 
 def _pair(generation: str, record: AnyRecord) -> Pair:

@@ -19,8 +19,9 @@ from offline.events import CanonicalTables
 from offline.pipeline import Pipeline
 from offline.presets import PRESETS
 from offline.product import Product
-from offline.publish import complete_generations, publish
+from offline.publish import publish
 from offline.redis_client import RedisClient
+from offline.removal import complete_generations
 from offline.sources import own_files
 from tests.fixtures.tiny_log import write_log
 from tests.records import WRITTEN_AT_S, group_record, user_record

@@ -25,16 +25,15 @@ from model.generation import (
 from model.records import UserRecord, decode_group, decode_item, decode_user
 from offline import publish as publishing
 from offline.embedded_redis import EmbeddedRedis, embedded_redis
-from offline.publish import (
+from offline.publish import WillNotFit, publish
+from offline.redis_client import RedisClient, RedisFailed
+from offline.removal import (
     GenerationInUse,
     PublishError,
-    WillNotFit,
     complete_generations,
     incomplete_generations,
-    publish,
     remove,
 )
-from offline.redis_client import RedisClient, RedisFailed
 from tests.records import WRITTEN_AT_S, group_record, item_record, user_record
 
 USERS = [user_record(number) for number in range(40)]
