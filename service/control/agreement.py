@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from model.desired import Desired, Target
-from service.control.convergence import Verdict, followed, settled, verdicts
+from service.control.convergence import Verdict, complaints, followed, settled, verdicts
 from service.control.state_store import StateStore
 from service.control.watch import Watch
 from service.errors import ChangeRefused, NotConverged, StateUnavailable
 from service.lifecycle.states import ReplicaState
 
-LOOK_S = 0.05
+LOOK_S = 0.1
 """Between two looks at the reports while waiting."""
 FOLLOW_S = 10.0
 """Time for workers to take up what is loaded already."""
@@ -137,9 +137,6 @@ class Agreement:
 
 def not_converged(detail: str, said: Sequence[Verdict]) -> NotConverged:
     """The refusal, with every verdict as a member and those that are not ready in its words."""
-    behind = "; ".join(str(verdict) for verdict in said if not verdict.ready)
-    return NotConverged(f"{detail}: {behind}" if behind else detail, verdicts=_members(said))
-
-
-def _members(said: Sequence[Verdict]) -> list[dict[str, object]]:
-    return [vars(verdict) for verdict in said]
+    behind = complaints(said)
+    told = [vars(verdict) for verdict in said]
+    return NotConverged(f"{detail}: {behind}" if behind else detail, verdicts=told)

@@ -1,11 +1,15 @@
 """Convergence: whether every worker of every replica has followed, and what each one says."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from model.desired import Desired, Target
 from service.lifecycle.states import ReplicaState, TargetState, WorkerState
 
+TOLD = 8
+"""Verdicts told in one sentence."""
 NO_WORKER = -1
 """Stands for the worker in a verdict on a replica that has none."""
 
@@ -33,6 +37,8 @@ class Verdict:
         return self.state in ("ready", "active")
 
     def __str__(self) -> str:
+        if self.worker == NO_WORKER:
+            return f"{self.replica}: {self.reason}"
         said = f"worker {self.worker} of {self.replica}: {self.state}"
         return said if self.reason is None else f"{said} ({self.reason})"
 
@@ -77,6 +83,29 @@ def followed(replicas: Sequence[ReplicaState], desired: Desired) -> bool:
 def digests(said: Iterable[Verdict]) -> tuple[str, ...]:
     """The different bundles that workers loaded under one target's name."""
     return tuple(sorted({one.bundle_digest for one in said if one.bundle_digest is not None}))
+
+
+def summary(said: Sequence[Verdict]) -> dict[str, Any]:
+    """Verdicts for the audit log, as short for a hundred workers as for one.
+
+    Args:
+        said: at least one verdict.
+
+    Returns:
+        Workers by state, the digests that they loaded, and the longest load in seconds.
+    """
+    return {
+        "workers": dict(Counter(verdict.state for verdict in said)),
+        "digests": list(digests(said)),
+        "slowest_s": max((v.seconds for v in said if v.seconds is not None), default=None),
+    }
+
+
+def complaints(said: Sequence[Verdict]) -> str:
+    """Verdicts that are not ready, in words; the first few of many."""
+    behind = [str(verdict) for verdict in said if not verdict.ready]
+    more = [f"and {len(behind) - TOLD} more"] if len(behind) > TOLD else []
+    return "; ".join([*behind[:TOLD], *more])
 
 
 def _asked(replica: ReplicaState) -> Iterator[WorkerState]:

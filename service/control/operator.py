@@ -9,7 +9,7 @@ from typing import Any
 from model.desired import Canary, Change, Desired, Shadow, Target
 from service.control import changes
 from service.control.agreement import Agreement, Step, not_converged
-from service.control.convergence import Verdict, digests, verdicts
+from service.control.convergence import Verdict, digests, summary, verdicts
 from service.control.finding import Finding, Guards
 from service.control.orders import Order, Outcome, Result, roles
 from service.control.targets import Targets
@@ -189,7 +189,7 @@ class Operator:
         return before, said
 
     async def _withdraw(self, run: "_Run", target: Target, refusal: NotConverged) -> None:
-        change = run.change("withdraw", (), {"refused": refusal.detail, **refusal.members})
+        change = run.change("withdraw", await self._said(target), {"refused": refusal.detail})
         await self._agreement.change(
             lambda desired: (
                 changes.withdraw(desired, change) if desired.candidate == target else desired
@@ -220,8 +220,7 @@ class _Run:
         if self.finding != _NOTHING:
             found["guard"] = asdict(self.finding)
         if said:
-            found["digests"] = list(digests(said))
-            found["verdicts"] = [asdict(verdict) for verdict in said]
+            found |= summary(said)
         forced = self.finding.refused and self.order.force
         who, why = self.order.who, self.order.why
         return Change(action or self.action, who, why, time.time(), forced, found)

@@ -12,8 +12,8 @@ from service.errors import StateUnavailable
 from service.lifecycle.states import ReplicaState
 from service.redis_client import REDIS_ERRORS, connect
 
-HISTORY_KEY = f"{{{DESIRED_KEY}}}:history"
-"""A list, newest first. The braces put it on the document's own slot of a Cluster."""
+HISTORY_KEY = f"{DESIRED_KEY}:history"
+"""A list, newest first."""
 LEASE_KEY = "choirrec:lease"
 _CONNECTIONS = 4
 

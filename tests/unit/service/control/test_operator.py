@@ -134,7 +134,7 @@ def test_promotion_prepares_everywhere_and_then_switches(tmp_path: Path) -> None
         (entry,) = await world.store.history(1)
         assert (entry.change.who, entry.change.why) == (ORDER.who, ORDER.why)
         assert entry.change.evidence["digests"] == ["digest 2"]
-        assert len(entry.change.evidence["verdicts"]) == 4
+        assert entry.change.evidence["workers"] == {"ready": 4}
 
     _run(tmp_path, scenario)
 
@@ -153,6 +153,7 @@ def test_worker_that_fails_keeps_the_version_from_everybody(tmp_path: Path) -> N
         assert await world.history() == ["first", "promote", "withdraw"]
         (entry,) = await world.store.history(1)
         assert "golden request 3" in entry.change.evidence["refused"]
+        assert entry.change.evidence["workers"] == {"ready": 3, "failed": 1}
         present = await world.store.read()
         assert present is not None
         assert (present.champion, present.candidate) == (Target(1, "g1"), None)

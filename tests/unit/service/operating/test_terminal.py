@@ -265,3 +265,34 @@ def test_silence_is_told(
     assert cli.main(["status", "--admin", "http://127.0.0.1:9"]) == 1
     assert "is the service running?" in capsys.readouterr().err
     assert cli.main(["status", "--admin", "ftp://127.0.0.1"]) == 2
+
+
+def test_watching_ends_with_ctrl_c(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The status comes again every second until the operator has seen enough."""
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    empty: dict[str, Any]
+    empty = {"trouble": None, "converged": False, "roles": None, "desired": None, "replicas": []}
+    admin.answers["/admin/state"] = empty
+    assert cli.main(["status", "--watch"]) == 0
+    assert capsys.readouterr().out.count("no desired state yet") == 2
+    assert slept == [1.0, 1.0]
+
+
+def test_operator_without_a_name_is_unknown(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container whose user has no entry in the password file operates all the same."""
+
+    def nameless() -> str:
+        raise OSError("no entry")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert cli.main(["rollback", "--why", "w", "--yes"]) == 0
+    assert admin.asked[0][1]["who"].startswith("unknown@")
