@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 import offline.__main__
+from model.desired import Change, Desired, Target
 from model.generation import Generation
 from offline.__main__ import main
 from offline.artefacts import Store
 from offline.embedded_redis import EmbeddedRedis, embedded_redis
 from offline.engine import EngineError
 from offline.events import CanonicalTables
+from offline.generation_commands import told
 from offline.pipeline import Pipeline
 from offline.presets import PRESETS
 from offline.product import Product
-from offline.publish import publish
+from offline.publish import Published, publish
 from offline.redis_client import RedisClient
 from offline.removal import complete_generations
 from offline.sources import own_files
@@ -305,6 +307,36 @@ def test_generations_are_listed_and_removed(
         assert f"removed {count} records of {name}" in capsys.readouterr().out
     assert main(["generations", "--redis-url", redis.url]) == 0
     assert capsys.readouterr().out == "complete    two  1 users, 1 groups\n"
+
+
+def test_a_generation_in_use_is_listed_and_stays(
+    redis: EmbeddedRedis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever lists generations sees who uses them; removing one of those ends with the reason."""
+    publish(RedisClient(redis.url), _meta("one"), [user_record(1)], [group_record()])
+    change = Change(action="promote", who="me", why="test", when_s=1.0)
+    desired = Desired(7, Target(1, "one"), change, "salt")
+    (tmp_path / "desired.json").write_text(desired.to_json())
+    listing = ["generations", "--redis-url", redis.url, "--state", str(tmp_path)]
+    assert main(listing) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert "complete    one  1 users, 1 groups  in use: champion of revision 7" in listed
+    assert main([*listing, "--remove", "one"]) == 1
+    assert "one is in use (champion of revision 7)" in capsys.readouterr().err
+    (tmp_path / "desired.json").write_text("{")
+    assert main([*listing, "--remove", "one"]) == 1
+    assert "nothing was removed" in capsys.readouterr().err
+    assert "one" in {found.name for found in complete_generations(RedisClient(redis.url))}
+
+
+def test_a_publish_tells_what_it_removed_and_what_it_kept() -> None:
+    """Whoever publishes reads which older generations went, and why others stayed."""
+    published = Published(_meta("new"), 2, 0.1, 9, ("old",), {"older": "champion of revision 7"})
+    assert told(published).split("\n") == [
+        "generation new: 2 records written",
+        "removed old, an older one",
+        "kept older, an older one in use: champion of revision 7",
+    ]
 
 
 def test_a_name_that_is_no_generation_is_refused(
