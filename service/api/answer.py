@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from model.tables import Inputs
@@ -14,7 +15,16 @@ from service.metrics import Metrics
 from service.scorer import Candidates, NonFinite, Resolved, Scores
 
 
-async def answer(served: ServedModel, calls: Sequence[Call], metrics: Metrics) -> list[Any]:
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One answer and what it rests on."""
+
+    columns: dict[str, Any]
+    """As ``service.api.wire.ScoreResponse`` describes it, with numpy columns."""
+    evidence: Evidence
+
+
+async def answer(served: ServedModel, calls: Sequence[Call], metrics: Metrics) -> list[Answer]:
     """Answer R calls.
 
     Args:
@@ -23,7 +33,7 @@ async def answer(served: ServedModel, calls: Sequence[Call], metrics: Metrics) -
         metrics: counts what the answers rest on.
 
     Returns:
-        R answers as ``service.api.wire.ScoreResponse`` describes them, with numpy columns.
+        R answers.
 
     Raises:
         InvalidRequest: when a call tells attributes that the model does not have.
@@ -36,7 +46,7 @@ async def answer(served: ServedModel, calls: Sequence[Call], metrics: Metrics) -
     asks = [Ask(call.user_id, known.outside, stand_in) for call, known, stand_in in triples]
     evidence = await served.reader.read(asks)
     metrics.stage_duration.observe(time.perf_counter() - started_s, "fetch")
-    answers: list[Any] = []
+    answers: list[Answer] = []
     for call, known, found in zip(calls, resolved, evidence, strict=True):
         if answers:
             await asyncio.sleep(0)  # a long batch lets others in between its requests
@@ -46,7 +56,7 @@ async def answer(served: ServedModel, calls: Sequence[Call], metrics: Metrics) -
 
 def _one(
     served: ServedModel, call: Call, resolved: Resolved, evidence: Evidence, metrics: Metrics
-) -> dict[str, Any]:
+) -> Answer:
     started_s = time.perf_counter()
     candidates = served.scorer.candidates(resolved, evidence.new_items)
     if "unknown" in candidates.statuses:
@@ -61,7 +71,7 @@ def _one(
     metrics.stage_duration.observe(time.perf_counter() - assembled_s, "infer")
     _count(evidence, candidates, scores, metrics)
     served.tally.scored(scores.scores, scores.alpha_fusion, evidence.activity_level)
-    return _columns(served, call, evidence, candidates, scores)
+    return Answer(_columns(served, call, evidence, candidates, scores), evidence)
 
 
 def _without_records(

@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import orjson
 
-from service.api.answer import answer
+from service.api.answer import Answer, answer
 from service.api.http import (
     JSON_TYPE,
     Headers,
@@ -27,6 +26,7 @@ from service.api.http import (
 from service.api.wire import Call, Limits, parse_batch, parse_single
 from service.errors import PROBLEMS, MethodNotAllowed, ServiceError
 from service.lifecycle.lifecycle import Lifecycle
+from service.lifecycle.roles import Roles
 from service.lifecycle.served_model import ServedModel
 from service.metrics import ROLES, Metrics
 
@@ -64,11 +64,18 @@ class Exchange:
     """Empty until models were chosen; after a failure, the one that failed."""
     body: bytes = b""
     calls: Sequence[Call] = ()
-    answers: Sequence[Any] = ()
-    """One per call, as ``service.api.answer`` gives them."""
+    answers: Sequence[Answer] = ()
+    """One per call."""
+    roles: Roles = field(default_factory=Roles)
+    """Among which models were chosen."""
     seconds: float = 0.0
     """From the first byte handed over to the last byte sent."""
     headers: Headers = field(default_factory=dict)
+
+    @property
+    def tester(self) -> bool:
+        """Whether the caller asks for the canary."""
+        return self.headers.get(TESTER) == b"1"
 
 
 Watcher = Callable[[Exchange], None]
@@ -173,19 +180,20 @@ class ScoringRoute:
 
     def _shares(self, exchange: Exchange) -> list[Share]:
         """Who answers which call: each by its own user, before anything is read of them."""
-        lifecycle, tester = self._lifecycle, exchange.headers.get(TESTER) == b"1"
+        lifecycle = self._lifecycle
+        exchange.roles = roles = lifecycle.roles
         shares: dict[ServedModel, Share] = {}
         for place, call in enumerate(exchange.calls):
-            served = lifecycle.current(call.user_id, tester=tester)
+            served = lifecycle.current(call.user_id, tester=exchange.tester)
             if served not in shares:
-                role = "canary" if served is lifecycle.roles.canary else "champion"
+                role = "canary" if served is roles.canary else "champion"
                 shares[served] = Share(served, role, [])
             shares[served].places.append(place)
         return list(shares.values())
 
-    async def _answers(self, exchange: Exchange) -> list[Any]:
+    async def _answers(self, exchange: Exchange) -> Sequence[Answer]:
         """The answers in the order of the calls."""
-        answers: list[Any] = [None] * len(exchange.calls)
+        by_place: dict[int, Answer] = {}
         for share in exchange.shares:
             calls = [exchange.calls[place] for place in share.places]
             try:
@@ -193,10 +201,9 @@ class ScoringRoute:
             except Exception:
                 exchange.shares = [share]
                 raise
-            for place, one in zip(share.places, found, strict=True):
-                answers[place] = one
-        exchange.answers = answers
-        return answers
+            by_place.update(zip(share.places, found, strict=True))
+        exchange.answers = [by_place[place] for place in range(len(exchange.calls))]
+        return exchange.answers
 
     def _count(self, exchange: Exchange, status: int) -> None:
         failed = status >= PROBLEMS["internal"].status
@@ -209,9 +216,10 @@ class ScoringRoute:
             if failed:
                 self._role_errors[share.role].inc(calls)
 
-    def _encoded(self, route: str, answers: Sequence[Any]) -> bytes:
+    def _encoded(self, route: str, answers: Sequence[Answer]) -> bytes:
         started_s = time.perf_counter()
-        document = answers[0] if route == "score" else {"responses": answers}
+        responses = [one.columns for one in answers]
+        document = responses[0] if route == "score" else {"responses": responses}
         payload = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
         self._metrics.stage_duration.observe(time.perf_counter() - started_s, "encode")
         return payload

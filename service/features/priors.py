@@ -17,12 +17,22 @@ GLOBAL = ()
 class Prior:
     """A group prior as the graphs take it, R = 1."""
 
-    prefix: tuple[int, ...]
-    size: int
-    """Members."""
+    record: GroupRecord
+    as_of_s: int
+    """Ages of its sequence count from here."""
     inputs: Inputs
     """The inputs of ``model.tables.GROUP_INPUTS``."""
     from_snapshot: bool
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Of the group."""
+        return self.record.prefix
+
+    @property
+    def size(self) -> int:
+        """Members."""
+        return self.record.size
 
 
 class Priors:
@@ -98,4 +108,4 @@ class Priors:
     def _prior(self, record: GroupRecord, as_of_s: int, *, from_snapshot: bool) -> Prior:
         arrays = group_arrays(self._bundle.spec, self._bundle.catalogue, [record], as_of_s)
         inputs = self._bundle.tables.group_inputs(arrays)
-        return Prior(record.prefix, record.size, inputs, from_snapshot)
+        return Prior(record, as_of_s, inputs, from_snapshot)

@@ -2,13 +2,15 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
+from service.api.answer import Answer
 from service.api.http import Message, Scope
 from service.api.scoring import ScoringRoute
 from service.api.wire import Limits
+from service.features.reader import Evidence
 from service.lifecycle.lifecycle import Lifecycle
 from service.lifecycle.roles import Roles
 from service.metrics import Metrics
@@ -27,8 +29,8 @@ class _Model:
         pass
 
 
-async def _no_answer(*_: object) -> list[dict[str, Any]]:
-    return [{}]
+async def _no_answer(*_: object) -> list[Answer]:
+    return [Answer({}, cast("Evidence", None))]
 
 
 async def _receive() -> Message:
