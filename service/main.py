@@ -17,6 +17,7 @@ from service.control.plane import ControlPlane, open_plane
 from service.control.watch import Identity
 from service.features.redis_store import RedisStore
 from service.features.store import FeatureStore
+from service.feedback.opening import check_log
 from service.metrics import Metrics
 from service.settings import Settings
 from service.supervisor.child import Spawn, spawner
@@ -55,11 +56,13 @@ def compose(settings: Settings, spawns: Sequence[Spawn], admin_port: int) -> Rep
         ValueError: when a setting names something unusable, such as an empty key file.
     """
     settings.scoring_secret()  # the workers' matter, but told here, once
+    check_log(settings)
     workers = Workers(spawns)
     features = RedisStore(settings.redis_url, _CONNECTIONS, Metrics().round_trips)
     host = socket.gethostname()
     identity = Identity(f"{host}:{admin_port}", host)
     plane = open_plane(settings, workers, features, NoGuards(), identity)
+    workers.in_trouble = lambda: plane.watch.trouble is not None
     app = create_admin_app(plane, workers, settings.admin_secret())
     return Replica(settings, workers, plane, features, app)
 

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from model.desired import Change, Desired, Target
 from service.control.changes import again, withdraw
@@ -83,6 +84,8 @@ class Watch:
         """The newest document this replica has seen."""
         self.told = 0
         """The revision that the workers were told; 0: none yet."""
+        self.findings: Callable[[], Mapping[str, Any]] = dict
+        """What this replica's siblings and guards found, for its reports; set by whoever asks."""
         self.trouble: str | None = None
         """Why the state store or a first document is missing; None: all is well."""
 
@@ -99,6 +102,7 @@ class Watch:
             when_s=time.time(),
             revision=self.told,
             workers=tuple(self._fleet.states()),
+            findings=self.findings(),
         )
 
     def wake(self) -> None:

@@ -1,7 +1,7 @@
 """States: what a worker and a replica say of the targets they hold, as others read it."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -41,6 +41,8 @@ class RoleCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Candidates by activity level and bin of the bundle's reference sketch."""
     alpha: Mapping[str, tuple[int, float]] = {}
     """Answers and their summed alpha_fusion, by activity level."""
+    alpha_squares: Mapping[str, float] = {}
+    """Summed squares of alpha_fusion, by activity level."""
 
 
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,8 @@ class ReplicaState(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     """The revision that it has told its workers."""
     workers: tuple[WorkerState, ...] = ()
+    findings: Mapping[str, Any] = {}
+    """JSON by who found it: the comparison ``canary`` or ``shadow``, or the ``guard``."""
 
     @property
     def converged(self) -> int:

@@ -44,6 +44,11 @@ _SPECS = (
         "gauge",
         "The last revision that every worker has settled; below the desired one while they load.",
     ),
+    _Spec(
+        "choirrec_state_trouble",
+        "gauge",
+        "1 while the desired state cannot be read, or a first one cannot be written; else 0.",
+    ),
 )
 
 REPLICA_GAUGES = tuple(

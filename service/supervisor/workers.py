@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -51,6 +51,8 @@ class Workers:
         self.draining = False
         self.started = False
         """Whether a worker has been ready since the beginning."""
+        self.in_trouble: Callable[[], bool] = lambda: False
+        """Whether the desired state cannot be followed; set by whoever watches it."""
         self._pace = pace or Pace()
         self._patience = patience or Patience()
         self._metrics = ReplicaMetrics()
@@ -268,6 +270,7 @@ class Workers:
                 "workers_looping": sum(keeper.looping for keeper in self._workers.values()),
                 "desired_revision": self._revision,
                 "settled_revision": min((state.revision for state in states), default=0),
+                "state_trouble": float(self.in_trouble()),
             }
         )
 
