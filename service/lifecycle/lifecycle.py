@@ -54,7 +54,7 @@ class Lifecycle:
         """Begin with nothing.
 
         Args:
-            settings: the budget of reads, and threads of graphs.
+            settings: the budget of reads and the size of caches.
             loader: loads bundles.
             store: holds the generations.
             metrics: counts loads and names the models.
@@ -63,10 +63,8 @@ class Lifecycle:
         self._store = store
         self._metrics = metrics
         self._worker = worker
-        # Threads that graphs run on are started by a load and would inherit its priority.
-        background = Background(modest=settings.threads == 1)
         joiner = Joiner(store, settings, metrics)
-        self._holding = Holding(loader, joiner, background, metrics, self._changed)
+        self._holding = Holding(loader, joiner, Background(), metrics, self._changed)
         self._roles = Roles()
         self._wish: _Wish | None = None
         self._settled = 0
