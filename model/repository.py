@@ -3,6 +3,7 @@
 import errno
 import shutil
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -50,6 +51,28 @@ class Repository:
         self._require(version)
         told = self._files.info(f"{self._root}/{version}/{MANIFEST}")
         return self._parsed(version, self._manifest_bytes(version, _entry(told)))
+
+    def read(self, version: int, name: str, most_bytes: int) -> bytes:
+        """One small file of a version, as its manifest has it.
+
+        Args:
+            version: the model version.
+            name: of the file, relative to the bundle.
+            most_bytes: a larger one is refused before it is read.
+
+        Raises:
+            UnknownVersion: when the version is not there or not complete.
+            BrokenBundle: when it has no such file, or another one than its manifest says.
+        """
+        expected = self.manifest(version).files.get(name)
+        place = f"{self._root}/{version}/{name}"
+        if expected is None or not self._files.isfile(place):
+            raise BrokenBundle(f"missing files: {name}; copy the bundle again")
+        check_size(f"{name}: ", self._files.size(place), most_bytes)
+        found = bytes(self._files.cat_file(place, start=0, end=most_bytes + 1))
+        if sha256(found).hexdigest() != expected:
+            raise BrokenBundle(f"{name}: its hash differs from the manifest; copy the bundle again")
+        return found
 
     def put(self, folder: Path, version: int) -> None:
         """Copy a sealed bundle into the repository, its manifest last.

@@ -25,6 +25,7 @@ class Tally:
         self._requests = self._errors = 0
         self._latency = [0] * (len(LATENCY_EDGES_S) + 1)
         self._alpha = [0.0] * len(levels)
+        self._alpha_squares = [0.0] * len(levels)
         self._answers = [0] * len(levels)
 
     def scored(self, scores: NDArray[np.float32], alpha_fusion: float, level: int | None) -> None:
@@ -41,6 +42,7 @@ class Tally:
         bins = self._edges[level - 1].searchsorted(scores, "right")
         counts += np.bincount(bins, minlength=len(counts))
         self._alpha[level - 1] += alpha_fusion
+        self._alpha_squares[level - 1] += alpha_fusion * alpha_fusion
         self._answers[level - 1] += 1
 
     def answered(self, seconds: float, calls: int, *, failed: bool) -> None:
@@ -65,4 +67,5 @@ class Tally:
             latency=tuple(self._latency),
             score=dict(zip(ACTIVITY_LEVELS, scores, strict=True)),
             alpha=dict(zip(ACTIVITY_LEVELS, alphas, strict=True)),
+            alpha_squares=dict(zip(ACTIVITY_LEVELS, self._alpha_squares, strict=True)),
         )

@@ -1,0 +1,141 @@
+"""The equity guard: losses on low-activity users are refused, whatever is won elsewhere."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model.desired import Target
+from model.evaluation import EVALUATION_FILE, Evaluation
+from model.repository import Repository
+from service.control.bundle_parts import BundleParts, Unreadable
+from service.control.equity import EquityGuard
+from service.control.finding import Finding
+from tests.evaluations import EVALUATION
+from tests.fixtures.bundles import make_world, reseal, write_bundle
+
+CHAMPION, CANDIDATE = Target(1, "g"), Target(2, "g")
+
+
+class PlannedParts(BundleParts):
+    """Evaluations by version; another version cannot be read."""
+
+    def __init__(self, evaluations: Mapping[int, Evaluation]) -> None:
+        """Hold them."""
+        self._evaluations = evaluations
+
+    async def evaluation(self, version: int) -> Evaluation:
+        """As ``BundleParts.evaluation``."""
+        if version not in self._evaluations:
+            raise Unreadable(f"model version {version} is not in the repository")
+        return self._evaluations[version]
+
+
+def _evaluation(
+    low: float = 0.6, overall: float = 0.6, pcoc: float = 1.0, dataset: str = "shop"
+) -> Evaluation:
+    segments = dict(EVALUATION.segments)
+    for name, gauc in (("low", low), ("overall", overall)):
+        segments[name] = replace(segments[name], gauc=gauc, gauc_error=0.003, pcoc=pcoc)
+    return replace(EVALUATION, segments=segments, dataset=dataset)
+
+
+def _judged(
+    candidate: Evaluation | None, champion: Evaluation | None = None, *, versions: int = 2
+) -> Finding:
+    known = {1: champion or _evaluation(), 2: candidate}
+    told = {n: one for n, one in known.items() if one is not None and n > 2 - versions}
+    return asyncio.run(EquityGuard(PlannedParts(told), 0.25).judge_promotion(CHAMPION, CANDIDATE))
+
+
+def test_equal_version_passes_without_a_word() -> None:
+    """A good build needs no explanation."""
+    finding = _judged(_evaluation())
+    assert (finding.refused, finding.reasons) == (False, ())
+    assert finding.evidence["candidate"]["low"]["gauc"] == 0.6
+
+
+def test_gain_overall_does_not_pay_for_a_loss_on_low_activity_users() -> None:
+    """Those whom the method is for must not lose by a release; the figures are told."""
+    finding = _judged(_evaluation(low=0.58, overall=0.65))
+    assert finding.refused
+    (reason,) = finding.reasons
+    assert "low-activity users: 0.5800, the champion's 0.6000" in reason
+    assert "noise of 0.0042" in reason
+    json.dumps(finding.evidence)
+
+
+def test_loss_within_the_noise_passes() -> None:
+    """What two measurements of one model may differ by is no loss."""
+    assert not _judged(_evaluation(low=0.597)).refused
+
+
+def test_loss_overall_is_refused() -> None:
+    """A version that is worse for everybody is not promoted unawares either."""
+    assert "GAUC of all users" in _judged(_evaluation(overall=0.58)).reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reason"),
+    [
+        (_evaluation(pcoc=1.4), "PCOC of low-activity users"),
+        (_evaluation(pcoc=0.5), "expected 0.75 to 1.25"),
+        (_evaluation(low=0.49), "expected above 0.5"),
+    ],
+)
+def test_thresholds_hold_without_a_champion_to_compare_with(
+    candidate: Evaluation, reason: str
+) -> None:
+    """A model that is badly calibrated or knows nothing is refused on its own."""
+    finding = _judged(candidate, versions=1)
+    assert finding.refused
+    assert any(reason in said for said in finding.reasons)
+    assert "cannot be compared with the champion" in finding.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    "champion",
+    [
+        _evaluation(low=0.9, dataset="another shop"),
+        replace(_evaluation(low=0.9), test_end="2024-02-01T00:00:00"),
+    ],
+)
+def test_other_test_rows_are_told_and_not_judged(champion: Evaluation) -> None:
+    """Figures of different data are never compared, and nobody is told that they were."""
+    finding = _judged(_evaluation(), champion)
+    assert not finding.refused
+    assert "cannot be compared with the champion" in finding.reasons[0]
+
+
+def test_candidate_that_cannot_be_read_is_told() -> None:
+    """Nothing is refused by a guard that saw nothing; loading the bundle will say more."""
+    finding = _judged(None)
+    assert not finding.refused
+    assert "cannot be judged" in finding.reasons[0]
+
+
+def test_generation_alone_is_not_judged() -> None:
+    """This morning's records need no evaluation of a model that has not changed."""
+    guard = EquityGuard(PlannedParts({}), 0.25)
+    assert asyncio.run(guard.judge_promotion(CHAMPION, Target(1, "h"))) == Finding()
+
+
+def test_parts_are_read_from_a_repository_as_sealed(tmp_path: Path) -> None:
+    """The guard trusts no figure that the manifest does not vouch for."""
+    world = make_world(1)
+    write_bundle(world, tmp_path / "1")
+    parts = BundleParts(Repository(str(tmp_path)))
+    assert asyncio.run(parts.evaluation(1)) == EVALUATION
+    assert asyncio.run(parts.reference(1)).score[1].total > 0
+    (tmp_path / "1" / EVALUATION_FILE).write_text(_evaluation(low=0.9).to_json())
+    with pytest.raises(Unreadable, match="its hash differs from the manifest"):
+        asyncio.run(parts.evaluation(1))
+    (tmp_path / "1" / EVALUATION_FILE).write_text("{}")
+    reseal(tmp_path / "1", world)
+    with pytest.raises(Unreadable, match="no evaluation of this format"):
+        asyncio.run(parts.evaluation(1))
+    with pytest.raises(Unreadable, match="model version 7 is not in"):
+        asyncio.run(parts.evaluation(7))

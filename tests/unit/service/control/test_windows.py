@@ -1,0 +1,112 @@
+"""Windows: what is counted in them, when they end, and what survives restarts."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.control.guards import Limits
+from service.control.windows import Pair, References, Windows, added, since
+from service.lifecycle.states import ReplicaState, RoleCounts, WorkerState
+from tests.guards import GOOD, sketch, window
+
+PAIR = Pair("2/g", "1/g")
+LIMITS = Limits(calls=100, answers=50)
+UNREAD = References(None, None)
+NOTHING = RoleCounts()
+counts = st.builds(
+    lambda calls, errors, column: RoleCounts(
+        requests=calls,
+        errors=errors,
+        latency=tuple(column),
+        score={"1": tuple(column)},
+        alpha={"1": (calls, float(errors))},
+        alpha_squares={"1": float(calls)},
+    ),
+    st.integers(0, 99),
+    st.integers(0, 9),
+    st.lists(st.integers(0, 9), min_size=3, max_size=3),
+)
+
+
+def _report(told: Mapping[str, RoleCounts], name: str = "r1", pid: int = 1) -> ReplicaState:
+    worker = WorkerState(worker=0, pid=pid, revision=1, ready=True, counts=told)
+    return ReplicaState(replica=name, host="h", when_s=0.0, revision=1, workers=(worker,))
+
+
+def _calls(canary: int, champion: int = 1000, errors: int = 0) -> dict[str, RoleCounts]:
+    return {
+        "2/g": RoleCounts(requests=canary, errors=errors),
+        "1/g": RoleCounts(requests=champion),
+    }
+
+
+@given(counts, counts)
+def test_taking_away_undoes_adding(one: RoleCounts, other: RoleCounts) -> None:
+    """What came between two looks is exactly what was answered between them."""
+    assert since(one, added(one, other)) == other
+
+
+@given(counts, counts)
+def test_adding_has_no_order(one: RoleCounts, other: RoleCounts) -> None:
+    """Replicas may report in any order."""
+    assert added(one, other) == added(other, one)
+    assert added(NOTHING, one) == one
+
+
+def test_window_lasts_its_time_and_until_it_has_calls_enough() -> None:
+    """Neither a quiet night nor a busy second makes a verdict out of too little."""
+    windows = Windows(PAIR, LIMITS, 30.0, 0.0)
+    assert windows.look([_report(_calls(0, 0))], UNREAD, 1.0) is None
+    assert windows.look([_report(_calls(500))], UNREAD, 29.0) is None
+    assert windows.look([_report(_calls(501))], UNREAD, 31.0) == []
+    assert windows.look([_report(_calls(520, 2000))], UNREAD, 62.0) is None
+    assert windows.look([_report(_calls(601, 2000))], UNREAD, 90.0) == []
+    assert windows.judged == 2
+
+
+def test_what_was_counted_before_the_first_look_is_left_out() -> None:
+    """A guard that begins late, or a worker that is new to it, brings nothing of another time."""
+    windows = Windows(PAIR, LIMITS, 0.0, 0.0)
+    windows.look([_report(_calls(5000, 5000, errors=5000))], UNREAD, 1.0)
+    assert windows.look([_report(_calls(5200, 5200, errors=5000))], UNREAD, 2.0) == []
+
+
+def test_restarted_worker_is_counted_on_from_where_it_begins() -> None:
+    """A worker that was killed neither takes its counts back nor gives them twice."""
+    windows = Windows(PAIR, LIMITS, 0.0, 0.0)
+    for told, pid in ((_calls(0, 0), 1), (_calls(60, 60), 1), (_calls(5, 5), 2)):
+        assert windows.look([_report(told, pid=pid)], UNREAD, 1.0) is None
+    assert windows.look([_report(_calls(50, 50), pid=2)], UNREAD, 2.0) == []
+
+
+def test_replicas_are_summed() -> None:
+    """Two replicas with half the calls each make a whole window."""
+    windows = Windows(PAIR, LIMITS, 0.0, 0.0)
+    names = ("r1", "r2")
+    windows.look([_report(_calls(0, 0), name) for name in names], UNREAD, 1.0)
+    found = windows.look([_report(_calls(60, 60, 20), name) for name in names], UNREAD, 2.0)
+    assert found is not None
+    (alarm,) = found
+    assert alarm.evidence["errors"] == {"canary": 40, "champion": 0}
+
+
+def test_levels_wait_for_answers_of_their_own() -> None:
+    """A level with few users is judged over several windows, and then once."""
+    rng = np.random.default_rng(0)
+    reference = sketch(rng)
+    references = References(reference, reference)
+    windows = Windows(PAIR, Limits(calls=100, answers=200), 0.0, 0.0)
+    bad, good = GOOD.altered(shift={1: 3.0}), GOOD
+    told = {"2/g": NOTHING, "1/g": NOTHING}
+    windows.look([_report(told)], references, 0.0)
+    kinds = []
+    for moment in range(1, 4):
+        told = {
+            "2/g": added(told["2/g"], window(rng, bad, reference, 120, 80)),
+            "1/g": added(told["1/g"], window(rng, good, reference, 1200, 800)),
+        }
+        found = windows.look([_report(told)], references, float(moment))
+        kinds.append([alarm.kind for alarm in found or ()])
+    assert kinds == [[], [], ["drift"]]
