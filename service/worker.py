@@ -17,11 +17,15 @@ import msgspec
 from model.desired import BadDesired
 from model.repository import Repository
 from service.api.app import ScoringApp
+from service.api.feedback import FeedbackRoute
 from service.api.scoring import ScoringRoute
+from service.api.served import ServedWatcher
 from service.api.server import new_loop, serve_until
 from service.api.wire import Limits
 from service.features.breaker import GuardedStore
 from service.features.redis_store import RedisStore
+from service.feedback.log import ServedLog
+from service.feedback.opening import open_log
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
 from service.lifecycle.lifecycle import Lifecycle
 from service.lifecycle.loading import BundleLoader
@@ -30,6 +34,7 @@ from service.metrics import Metrics
 from service.settings import Settings, read_settings
 from service.supervisor.channel import Channel, open_channel
 from service.supervisor.child import own_end
+from service.supervisor.cores import usable_cores
 from service.supervisor.keeper import BEAT_S
 from service.supervisor.messages import (
     AskMetrics,
@@ -58,6 +63,7 @@ class Worker:
     lifecycle: Lifecycle
     metrics: Metrics
     scoring_app: ScoringApp
+    log: ServedLog | None
 
 
 def compose(settings: Settings, number: int) -> Worker:
@@ -77,14 +83,18 @@ def compose(settings: Settings, number: int) -> Worker:
         settings.store,
         OnnxRuntimeBackend(settings.threads),
         settings.chunk,
+        settings.workers or usable_cores(),
     )
     store = GuardedStore(redis, metrics.breaker_open)
     lifecycle = Lifecycle(settings, loader, store, metrics, number)
     limits = Limits(settings.max_candidates, settings.max_batch_requests)
     secret = settings.scoring_secret()
-    route = ScoringRoute(lifecycle, metrics, limits, settings.max_body_bytes, secret)
-    app = ScoringApp(route, lifecycle, metrics, secret)
-    return Worker(number, settings, lifecycle, metrics, app)
+    log = open_log(settings, metrics)
+    watchers = [ServedWatcher(log, settings.chunk, settings.log_user_key())] if log else []
+    route = ScoringRoute(lifecycle, metrics, limits, settings.max_body_bytes, secret, watchers)
+    feedback = FeedbackRoute(log, metrics, settings.max_body_bytes, secret)
+    app = ScoringApp(route, feedback, lifecycle, metrics, secret)
+    return Worker(number, settings, lifecycle, metrics, app, log)
 
 
 class Duty:
@@ -110,6 +120,8 @@ class Duty:
     async def serve(self) -> None:
         """Answer scoring calls until drained, or until the supervisor has gone."""
         self._worker.lifecycle.start()
+        if self._worker.log is not None:
+            self._worker.log.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 others = [tasks.create_task(self._beat()), tasks.create_task(self._obey())]
@@ -121,6 +133,8 @@ class Duty:
                     task.cancel()
         finally:
             await self._worker.lifecycle.stop()
+            if self._worker.log is not None:
+                await asyncio.to_thread(self._worker.log.close)
             self._channel.close()
 
     async def _answer(self) -> None:

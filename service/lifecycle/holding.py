@@ -36,6 +36,8 @@ class Order:
     """Whether it is tried again whatever the reason was; else, when it may be there later."""
     final: bool
     """Whether the first verdict is the last one."""
+    beside: bool
+    """Whether something serves meanwhile."""
     wanted: Callable[[], bool]
     """Whether it still is; asked from another thread."""
 
@@ -168,7 +170,8 @@ class Holding:
                 raise Abandoned("nobody wants it any more")
             loop.call_soon_threadsafe(self._step, resident, state)
 
-        return await self._background.run(partial(self._loader.load, version, report))
+        load = partial(self._loader.load, version, report, beside=order.beside)
+        return await self._background.run(load)
 
     def _step(self, resident: Resident, state: State) -> None:
         resident.state = state

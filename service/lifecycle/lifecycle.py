@@ -214,6 +214,7 @@ class Lifecycle:
             revision=wish.revision,
             alone=is_champion and (champion is None or champion.generation is None),
             persistent=is_champion,
+            beside=champion is not None,
             final=wish.desired is not None and key == wish.desired.candidate,
             wanted=lambda: self._wish is not None and key in self._wish.keys,
         )

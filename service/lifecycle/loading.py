@@ -68,12 +68,14 @@ class BundleLoader:
             )
         return versions[-1]
 
-    def load(self, version: int, report: Report) -> LoadedBundle:
+    def load(self, version: int, report: Report, *, beside: bool = True) -> LoadedBundle:
         """Fetch, verify, load, check and warm up one version.
 
         Args:
             version: the model version.
             report: told the states' names.
+            beside: whether something serves that a lack of memory must not end. Where nothing
+                does, there is nothing to protect, and memory is not asked for first.
 
         Returns:
             The loaded bundle, ready to serve.
@@ -84,7 +86,7 @@ class BundleLoader:
         """
         try:
             report("fetching")
-            return self._load(version, report)
+            return self._load(version, report, beside)
         except UnknownVersion as error:
             raise LoadUnavailable(str(error)) from error  # it names the version itself
         except OSError as error:
@@ -98,18 +100,20 @@ class BundleLoader:
         """Remove private copies that nobody uses, but the newest few."""
         self._store.prune()
 
-    def _load(self, version: int, report: Report) -> LoadedBundle:
+    def _load(self, version: int, report: Report, beside: bool) -> LoadedBundle:
         copy = self._store.take(version)
         try:
-            return self._attempt(copy, report)
+            return self._attempt(copy, report, beside)
         except BrokenBundle:
             if copy.fresh:
                 raise
         # The copy was damaged on this disk; the repository may still hold the version whole.
-        return self._attempt(self._store.take(version, fresh=True), report)
+        return self._attempt(self._store.take(version, fresh=True), report, beside)
 
-    def _attempt(self, copy: PrivateCopy, report: Report) -> LoadedBundle:
+    def _attempt(self, copy: PrivateCopy, report: Report, beside: bool) -> LoadedBundle:
         try:
+            if beside:
+                admit(copy.folder, self._workers)
             return self._checked(copy, report)
         except Abandoned:
             raise
@@ -118,7 +122,6 @@ class BundleLoader:
             raise
 
     def _checked(self, copy: PrivateCopy, report: Report) -> LoadedBundle:
-        admit(copy.folder, self._workers)
         report("verifying")
         bundle = open_bundle(copy.folder)
         _check_context(bundle)

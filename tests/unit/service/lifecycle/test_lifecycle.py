@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from model.desired import Canary
 from service.errors import NotReady
 from service.lifecycle import residents
+from service.lifecycle.admission import Available
 from service.lifecycle.lifecycle import Lifecycle
 from tests.fixtures.bundles import make_world, publish, write_bundle
 from tests.fixtures.lifecycles import (
@@ -50,13 +51,11 @@ def loader(shop: Path, tmp_path: Path) -> WatchedLoader:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other without long pauses."""
-    for module in (residents, "service.lifecycle.lifecycle"):
-        name = module if isinstance(module, str) else module.__name__
-        monkeypatch.setattr(f"{name}.RETRY_S", 0.02)
+    monkeypatch.setattr(residents, "RETRY_S", 0.02)
+    monkeypatch.setattr("service.lifecycle.lifecycle.RETRY_S", 0.02)
     monkeypatch.setattr(residents, "LONGEST_RETRY_S", 0.04)
-    yield
 
 
 def _run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -446,3 +445,23 @@ def test_metrics_name_every_model_by_its_role(
             assert 'choirrec_model_loads_total{verdict="refused"} 1.0' in text
 
     _run(around())
+
+
+def test_candidate_that_does_not_fit_into_memory_is_refused(
+    loader: WatchedLoader, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What serves is not ended for want of memory; a worker in which nothing serves yet tries."""
+    little = Available(1024, "a test")
+    monkeypatch.setattr("service.lifecycle.admission.available", lambda _: little)
+
+    async def scenario() -> None:
+        async with following(loader, redis_server.url) as lifecycle:
+            await settled(lifecycle, wish(1, "1/a", candidate="2/a"))
+            assert told(lifecycle, "1/a").state == "active"
+            seen = told(lifecycle, "2/a")
+            assert seen.state == "failed"
+            assert "MiB are available by a test; give the service more memory" in (
+                seen.reason or ""
+            )
+
+    _run(scenario())

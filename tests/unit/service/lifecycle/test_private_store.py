@@ -1,7 +1,6 @@
 """The private store: copies that several processes share and nobody loses."""
 
 import multiprocessing
-import os
 import shutil
 import stat
 import time
@@ -58,7 +57,7 @@ def _hold_for_ever(home: Path, ready: "multiprocessing.synchronize.Event") -> No
 
 
 def test_killed_process_holds_nothing(store: PrivateStore, tmp_path: Path) -> None:
-    """kill -9 leaves no lock behind that somebody would have to remove."""
+    """Kill -9 leaves no lock behind that somebody would have to remove."""
     for version in (1, 2, 3):
         store.take(version).release()
     context = multiprocessing.get_context("spawn")
@@ -104,8 +103,8 @@ def test_changed_version_is_fetched_anew(store: PrivateStore, tmp_path: Path) ->
 
 def test_nobody_else_may_look_into_it(store: PrivateStore, tmp_path: Path) -> None:
     """What was verified stays what was verified: only its owner may enter."""
-    (tmp_path / "store").mkdir(mode=0o777)
-    os.chmod(tmp_path / "store", 0o777)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store").chmod(0o755)
     store.take(1)
     assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o700
 

@@ -1,7 +1,6 @@
 """Swaps in a row: nothing fails, nothing is mixed, nothing is kept; planted faults are caught."""
 
 import asyncio
-import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,7 +63,7 @@ async def _swap_and_judge(loader: WatchedLoader, redis_url: str) -> None:
     seen, done = _Seen(), asyncio.Event()
     async with following(loader, redis_url) as lifecycle:
         await settled(lifecycle, wish(1, TARGETS[0]))
-        descriptors = len(os.listdir("/proc/self/fd"))
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
         caller = asyncio.create_task(_call_until(done, lifecycle, seen))
         for swap in range(1, SWAPS + 1):
             before, after = TARGETS[(swap - 1) % 6], TARGETS[swap % 6]
@@ -79,7 +78,7 @@ async def _swap_and_judge(loader: WatchedLoader, redis_url: str) -> None:
         held = {id(part) for part in (one() for one in seen.models) if part is not None}
         assert seen.failures == []
         assert len(held) <= 6, f"{len(held)} parts are held, those of one model are 6"
-        assert len(os.listdir("/proc/self/fd")) <= descriptors + SWAPS // 5
+        assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + SWAPS // 5
         assert seen.answers > SWAPS
 
 

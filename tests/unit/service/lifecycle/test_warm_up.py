@@ -28,7 +28,7 @@ def _rounds(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, seconds: Any) -> in
         now_s += next(costs)
 
     monkeypatch.setattr(module, "score_golden", score)
-    monkeypatch.setattr(module.time, "perf_counter", lambda: now_s)
+    monkeypatch.setattr("service.lifecycle.warm_up.time.perf_counter", lambda: now_s)
     return warm_up(bundle, cast("Scorer", None))
 
 
