@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-EXTRAS := service,cpu,offline,llm,triton,loadtest,dev
+EXTRAS := service,cpu,log,offline,llm,triton,loadtest,dev
 WORKERS ?= 2
 PLAN ?= confirmation
 

@@ -11,11 +11,8 @@ OUTCOMES = "outcomes"
 SUFFIX = ".parquet"
 
 Outcome = Literal["click", "order"]
-OUTCOME_KINDS: tuple[Outcome, ...] = ("click", "order")
 
-ColumnType = Literal[
-    "text", "texts", "bytes", "list of bytes", "whole", "number", "floats", "flag"
-]
+ColumnType = Literal["text", "texts", "bytes", "list of bytes", "whole", "number", "floats", "flag"]
 
 SERVED_COLUMNS: Mapping[str, ColumnType] = {
     "request_id": "text",

@@ -11,6 +11,8 @@ ServiceError
 │   └── Unauthorised            unauthorised
 ├── NotReady                    not_ready
 ├── ScoringFailed               scoring_failed
+├── NoLog                       no_log
+├── LogFull                     log_full
 ├── LoadError                   the operator can mend it
 │   ├── LoadRefused             load_refused
 │   │   └── LoadUnavailable     load_refused
@@ -42,6 +44,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "malformed_json": Problem(400, "The body is not JSON"),
     "unauthorised": Problem(401, "The API key is missing or wrong"),
     "not_found": Problem(404, "There is nothing at this path"),
+    "no_log": Problem(404, "No log is kept here, so there is nothing to add an outcome to"),
     "method_not_allowed": Problem(405, "The path exists, but not for this method"),
     "receipt_timeout": Problem(408, "The request did not arrive in time"),
     "load_in_progress": Problem(409, "Another load is under way"),
@@ -57,6 +60,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "internal": Problem(500, "The service made a mistake"),
     "scoring_failed": Problem(500, "The model gave no finite score"),
     "not_ready": Problem(503, "No model is active yet"),
+    "log_full": Problem(503, "The log does not keep up; nothing of the request was taken"),
     "state_unavailable": Problem(503, "The desired state cannot be read or written"),
 }
 """Every code a problem can carry."""
@@ -135,6 +139,18 @@ class ScoringFailed(ServiceError):
     """The graphs gave NaN or infinity, even for an unknown user."""
 
     code = "scoring_failed"
+
+
+class NoLog(ServiceError):
+    """Outcomes for a service that keeps no log."""
+
+    code = "no_log"
+
+
+class LogFull(ServiceError):
+    """Outcomes that could not be taken; nothing of them was, so they can be sent again."""
+
+    code = "log_full"
 
 
 class LoadError(ServiceError):

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-ROUTES = ("score", "batch", "models", "health", "docs", "other")
+ROUTES = ("score", "batch", "feedback", "models", "health", "docs", "other")
 STAGES = ("parse", "fetch", "assemble", "infer", "encode")
 DEGRADED = (
     "redis_timeout",
@@ -55,6 +55,8 @@ TARGET_STATES = (
     *("fetching", "verifying", "loading", "golden", "warming"),
     *("ready", "active", "draining", "failed"),
 )
+LOGS = ("served", "outcomes")
+"""What the served log holds."""
 ACTIVITY_LEVELS = ("1", "2", "3", "4", "5")
 
 LATENCY_EDGES_S = (
@@ -179,6 +181,18 @@ _SPECS = (
         "Loads of a model version or generation, by verdict.",
         {"verdict": VERDICTS},
     ),
+    _Spec(
+        "choirrec_log_rows_total",
+        "counter",
+        "Rows of the served log that stand in whole files.",
+        {"log": LOGS},
+    ),
+    _Spec(
+        "choirrec_log_dropped_rows_total",
+        "counter",
+        "Rows of the served log that were lost: no room to wait, or a disk that failed.",
+        {"log": LOGS},
+    ),
 )
 
 
@@ -260,6 +274,8 @@ class Metrics:
         self.round_trips = self._counter(specs["redis_round_trips"])
         self.breaker_open = self._gauge(specs["redis_breaker_open"])
         self.model_loads = self._counter(specs["model_loads"])
+        self.log_rows = self._counter(specs["log_rows"])
+        self.log_dropped_rows = self._counter(specs["log_dropped_rows"])
         self.role_calls = self._counter(specs["role_calls"])
         self.role_errors = self._counter(specs["role_errors"])
         self._targets = self._gauge(specs["targets"])

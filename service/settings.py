@@ -92,6 +92,30 @@ class Settings(BaseSettings):
         description="How long the service still answers after SIGTERM while it says it is not "
         "ready, in s",
     )
+    log: Path | None = Field(
+        default=None,
+        description="Folder for the log of served requests and their outcomes (docs/feedback.md); "
+        "default: none is kept",
+    )
+    log_sample: float = Field(
+        default=0.01, ge=0, le=1, description="Share of the requests that are logged"
+    )
+    log_rotate_s: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Age at which a file of the log is closed and can be read, in s",
+    )
+    log_retain_bytes: int = Field(
+        default=10 << 30,
+        ge=1,
+        description="Bytes of all files in the log's folder at most; the oldest are removed",
+    )
+    log_user_key_file: Path | None = Field(
+        default=None,
+        description="File with a key, the same on all replicas: the log then names users by a "
+        "keyed hash; default: by their ids",
+    )
     threads: int = Field(default=1, ge=1, description="Threads of one graph run")
     chunk: int = Field(default=125, ge=1, description="Candidates of one graph run, about")
 
@@ -113,6 +137,10 @@ class Settings(BaseSettings):
             ValueError: when the key's file cannot be read or is empty.
         """
         return _secret(self.api_key, self.api_key_file)
+
+    def log_user_key(self) -> bytes | None:
+        """The key that hides users in the log, or None; errors as ``scoring_secret``."""
+        return _secret(None, self.log_user_key_file)
 
     def admin_secret(self) -> bytes | None:
         """The key of admin calls, or None; errors as ``scoring_secret``."""

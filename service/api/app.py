@@ -1,11 +1,12 @@
-"""The scoring app: FastAPI with the scoring route before its stack."""
+"""The scoring app: FastAPI with the scoring and feedback routes before its stack."""
 
 from typing import Any
 
 from fastapi import FastAPI
 
+from service.api.feedback import FEEDBACK, FeedbackRoute
 from service.api.http import Receive, Scope, Send
-from service.api.openapi import with_scoring
+from service.api.openapi import with_bare_routes
 from service.api.problems import install_problems
 from service.api.scoring import ROUTES, ScoringRoute
 from service.api.status import status_routes
@@ -22,12 +23,18 @@ class ScoringApp(FastAPI):
     """
 
     def __init__(
-        self, route: ScoringRoute, lifecycle: Lifecycle, metrics: Metrics, secret: bytes | None
+        self,
+        route: ScoringRoute,
+        feedback: FeedbackRoute,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        secret: bytes | None,
     ) -> None:
         """Make the app.
 
         Args:
             route: answers scoring calls.
+            feedback: takes outcomes.
             lifecycle: told of by the status routes.
             metrics: counts every request.
             secret: the API key; None: no key is asked for.
@@ -40,6 +47,7 @@ class ScoringApp(FastAPI):
             redoc_url=None,
         )
         self._route = route
+        self._feedback = feedback
         self._metrics = metrics
         install_problems(self)
         self.include_router(status_routes(lifecycle, secret))
@@ -50,13 +58,15 @@ class ScoringApp(FastAPI):
             await super().__call__(scope, receive, send)
         elif scope["path"] in ROUTES:
             await self._route(scope, receive, send)
+        elif scope["path"] == FEEDBACK:
+            await self._feedback(scope, receive, send)
         else:
             await super().__call__(scope, receive, self._counting(scope, send))
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, scoring route included."""
+        """The OpenAPI document, bare routes included."""
         if self.openapi_schema is None:
-            self.openapi_schema = with_scoring(super().openapi())
+            self.openapi_schema = with_bare_routes(super().openapi())
         return self.openapi_schema
 
     def _counting(self, scope: Scope, send: Send) -> Send:

@@ -139,5 +139,6 @@ def problem_headers(code: str) -> list[tuple[bytes, bytes]]:
         "method_not_allowed": (b"allow", b"POST"),
         "unauthorised": (b"www-authenticate", b"Bearer"),
         "not_ready": (b"retry-after", b"1"),
+        "log_full": (b"retry-after", b"1"),
     }
     return [extra[code]] if code in extra else []

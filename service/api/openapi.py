@@ -1,9 +1,11 @@
-"""The OpenAPI document: the scoring route's schema is taken from the types that decode it."""
+"""The OpenAPI document: the bare routes' schemas are taken from the types that decode them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from service.api.feedback import FeedbackRequest, FeedbackResponse
 from service.api.wire import BatchRequest, BatchResponse, ScoreRequest, ScoreResponse
 from service.errors import PROBLEM_MEDIA_TYPE, PROBLEMS
 
@@ -12,6 +14,7 @@ _SCORING_CODES = (
     *("malformed_json", "unauthorised", "method_not_allowed", "receipt_timeout", "body_too_large"),
     *("unsupported_encoding", "invalid_request", "internal", "not_ready"),
 )
+_FEEDBACK_CODES = (*_SCORING_CODES, "no_log")
 _PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
     "description": "A problem document (RFC 9457); `error` repeats `detail`.",
@@ -33,14 +36,17 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
 
 
 def wire_schemas() -> dict[str, Any]:
-    """JSON schemas of the scoring route's types, by name."""
-    types = (ScoreRequest, ScoreResponse, BatchRequest, BatchResponse)
+    """JSON schemas of the types of the scoring and feedback routes, by name."""
+    types = (
+        *(ScoreRequest, ScoreResponse, BatchRequest, BatchResponse),
+        *(FeedbackRequest, FeedbackResponse),
+    )
     _, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     return dict(components)
 
 
-def with_scoring(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the scoring route to a generated document.
+def with_bare_routes(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the routes that stand outside the framework to a generated document.
 
     Args:
         document: what the framework generated for the other routes.
@@ -50,28 +56,47 @@ def with_scoring(document: dict[str, Any]) -> dict[str, Any]:
     """
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= wire_schemas() | {"Problem": _PROBLEM_SCHEMA}
-    document["paths"]["/score"] = _operation("score", "ScoreRequest", "ScoreResponse")
-    document["paths"]["/score/batch"] = _operation("batch", "BatchRequest", "BatchResponse")
+    document["paths"] |= {
+        "/score": _operation(
+            "score", "Score one user's candidates", "Score", {"200": "Answered"}, _SCORING_CODES
+        ),
+        "/score/batch": _operation(
+            "batch",
+            "Score several requests with one model version and generation",
+            "Batch",
+            {"200": "Answered"},
+            _SCORING_CODES,
+        ),
+        "/feedback": _operation(
+            "feedback",
+            "Tell what became of answered requests",
+            "Feedback",
+            {"202": "Taken; readable once the log's file is closed"},
+            _FEEDBACK_CODES,
+        ),
+    }
     return document
 
 
-def _operation(name: str, request: str, response: str) -> dict[str, Any]:
-    summaries = {
-        "score": "Score one user's candidates",
-        "batch": "Score several requests with one model version and generation",
-    }
+def _operation(
+    name: str, summary: str, types: str, answered: Mapping[str, str], codes: Sequence[str]
+) -> dict[str, Any]:
     problem = _content(PROBLEM_MEDIA_TYPE, "Problem")
     problems = {
         str(PROBLEMS[code].status): {"description": PROBLEMS[code].title, "content": problem}
-        for code in _SCORING_CODES
+        for code in codes
     }
-    answered = {"description": "Answered", "content": _content("application/json", response)}
+    response = _content("application/json", f"{types}Response")
+    answers = {
+        status: {"description": text, "content": response} for status, text in answered.items()
+    }
+    request = _content("application/json", f"{types}Request")
     return {
         "post": {
             "operationId": name,
-            "summary": summaries[name],
-            "requestBody": {"required": True, "content": _content("application/json", request)},
-            "responses": {"200": answered, **problems},
+            "summary": summary,
+            "requestBody": {"required": True, "content": request},
+            "responses": {**answers, **problems},
         }
     }
 

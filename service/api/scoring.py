@@ -133,8 +133,7 @@ class ScoringRoute:
             exchange.seconds = time.perf_counter() - started_s
             self._count(exchange, status)
         if status == OK:
-            for watcher in self._watchers:
-                watcher(exchange)
+            self._tell(exchange)
 
     async def _reply(self, exchange: Exchange, scope: Scope, receive: Receive) -> Reply | None:
         """The answer or the problem; None: the caller left."""
@@ -204,6 +203,14 @@ class ScoringRoute:
             by_place.update(zip(share.places, found, strict=True))
         exchange.answers = [by_place[place] for place in range(len(exchange.calls))]
         return exchange.answers
+
+    def _tell(self, exchange: Exchange) -> None:
+        """Tell the watchers; the answer has been sent, and their troubles are not the caller's."""
+        for watcher in self._watchers:
+            try:
+                watcher(exchange)
+            except Exception:
+                _log.exception("a watcher of answers failed")
 
     def _count(self, exchange: Exchange, status: int) -> None:
         failed = status >= PROBLEMS["internal"].status

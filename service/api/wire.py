@@ -160,13 +160,13 @@ def parse_single(body: bytes, limits: Limits, request_id: str) -> list[Call]:
     Raises:
         MalformedJson, InvalidRequest, TooManyCandidates: naming the place and the value.
     """
-    request = _decoded(_single, body)
+    request = decoded(_single, body)
     return [_call(request, limits, request_id, "")]
 
 
 def parse_batch(body: bytes, limits: Limits, request_id: str) -> list[Call]:
     """Read the body of POST /score/batch; arguments and errors as ``parse_single``."""
-    requests = _decoded(_batch, body).requests
+    requests = decoded(_batch, body).requests
     if len(requests) > limits.max_batch_requests:
         raise TooManyCandidates(
             f"{len(requests)} requests in one batch, at most {limits.max_batch_requests}; split it"
@@ -177,7 +177,8 @@ def parse_batch(body: bytes, limits: Limits, request_id: str) -> list[Call]:
     ]
 
 
-def _decoded(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
+def decoded(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
+    """A body as its schema says; raises InvalidRequest and MalformedJson."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -194,7 +195,7 @@ def _call(request: ScoreRequest, limits: Limits, request_id: str, where: str) ->
             "split the request"
         )
     return Call(
-        user_id=_id(request.user_id, f"{where}user_id"),
+        user_id=checked_id(request.user_id, f"{where}user_id"),
         item_ids=_ids(candidates, where),
         moment=_moment(request, where),
         attributes=request.user_attributes,
@@ -208,12 +209,13 @@ def _ids(values: Sequence[Id], where: str) -> list[str]:
     return [
         value
         if type(value) is str and 0 < len(value) <= MAX_ID_BYTES // 4
-        else _id(value, f"{where}item_ids[{place}]")
+        else checked_id(value, f"{where}item_ids[{place}]")
         for place, value in enumerate(values)
     ]
 
 
-def _id(value: Id, where: str) -> str:
+def checked_id(value: Id, where: str) -> str:
+    """An id as a string; raises InvalidRequest, naming the place."""
     if isinstance(value, int):
         if abs(value) >= _LARGEST_INTEGER:
             raise InvalidRequest(f"{where}: an integer of more than {MAX_ID_BYTES} digits")

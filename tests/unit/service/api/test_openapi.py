@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
+from service.api.feedback import FeedbackRequest, FeedbackResponse
 from service.api.openapi import wire_schemas
 from service.api.wire import BatchRequest, BatchResponse, ScoreRequest, ScoreResponse
 from tests.fixtures.services import LiveService, body
@@ -51,7 +52,10 @@ def _validator(document: dict[str, Any], name: str) -> Draft202012Validator:
 
 def test_published_schemas_are_those_of_the_types(document: dict[str, Any]) -> None:
     """The document cannot fall behind the decoder."""
-    types = (ScoreRequest, ScoreResponse, BatchRequest, BatchResponse)
+    types = (
+        *(ScoreRequest, ScoreResponse, BatchRequest, BatchResponse),
+        *(FeedbackRequest, FeedbackResponse),
+    )
     _, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
     )

@@ -1,0 +1,112 @@
+"""Parquet files of the log; the one file of the service that imports pyarrow.
+
+It is imported by name alone (``service.feedback.opening``): a service that keeps no log needs no
+pyarrow and is 150 MB smaller.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.served_log import COLUMNS, SUFFIX, ColumnType
+from service.feedback.part import Row, UnwritablePart
+
+_TYPES: Mapping[ColumnType, "pa.DataType"] = {
+    "text": pa.string(),
+    "texts": pa.list_(pa.string()),
+    "bytes": pa.binary(),
+    "list of bytes": pa.list_(pa.binary()),
+    "whole": pa.int64(),
+    "number": pa.float64(),
+    "floats": pa.list_(pa.float32()),
+    "flag": pa.bool_(),
+}
+SCHEMAS: Mapping[str, "pa.Schema"] = {
+    kind: pa.schema([(name, _TYPES[column]) for name, column in columns.items()])
+    for kind, columns in COLUMNS.items()
+}
+"""By folder: served, outcomes."""
+
+
+class ParquetPart:
+    """A Parquet file under a temporary name until it is whole; see ``service.feedback.part``."""
+
+    def __init__(self, kind: str, path: Path) -> None:
+        """Begin a file.
+
+        Args:
+            kind: served or outcomes.
+            path: where it shall stand; nothing stands there yet.
+
+        Raises:
+            UnwritablePart: when it cannot be made.
+        """
+        self._schema = SCHEMAS[kind]
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._writer = _explained(
+            path, lambda: pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """As ``Part.size_bytes``."""
+        return self._partial.stat().st_size
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """As ``Part.add``."""
+        _explained(self._path, lambda: self._writer.write_table(_table(rows, self._schema)))
+
+    def finish(self) -> None:
+        """As ``Part.finish``."""
+        _explained(self._path, self._writer.close)
+        _explained(self._path, lambda: self._partial.replace(self._path))
+
+    def abandon(self) -> None:
+        """As ``Part.abandon``."""
+        try:
+            self._writer.close()
+        except (OSError, pa.ArrowException):
+            pass
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+
+def find_rows(folder: Path, kind: str, request_id: str) -> Iterator[dict[str, Any]]:
+    """Look a request up, in the newest files first.
+
+    Args:
+        folder: of the log.
+        kind: served or outcomes.
+        request_id: whose rows.
+
+    Yields:
+        Rows as dictionaries; several where a caller used one id several times.
+
+    Raises:
+        OSError: when a file cannot be read as Parquet; one that was just removed is passed over.
+    """
+    for path in sorted((folder / kind).glob(f"*{SUFFIX}"), reverse=True):
+        try:
+            with path.open("rb") as file:
+                table = pq.read_table(file, filters=[("request_id", "=", request_id)])
+        except FileNotFoundError:
+            continue
+        except pa.ArrowException as error:
+            raise OSError(f"{path} is no readable Parquet file: {error}") from error
+        yield from reversed(table.to_pylist())
+
+
+def _table(rows: Sequence[Row], schema: "pa.Schema") -> "pa.Table":
+    columns = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _explained(path: Path, write: Any) -> Any:
+    try:
+        return write()
+    except (OSError, pa.ArrowException) as error:
+        raise UnwritablePart(f"{path}: {error}") from error
