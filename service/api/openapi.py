@@ -62,7 +62,7 @@ def with_bare_routes(document: dict[str, Any]) -> dict[str, Any]:
         ),
         "/score/batch": _operation(
             "batch",
-            "Score several requests with one model version and generation",
+            "Score several requests, each with one model version and generation",
             "Batch",
             {"200": "Answered"},
             _SCORING_CODES,

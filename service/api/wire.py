@@ -76,7 +76,7 @@ class ScoreRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class BatchRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Several scoring requests, answered in order by one model version and generation."""
+    """Several scoring requests, answered in order, each by one model version and generation."""
 
     requests: Annotated[list[ScoreRequest], msgspec.Meta(min_length=1)]
 
