@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from service.logs import begin_log
 from service.main import serve
 from service.operating.admin_client import AdminClient, Refused
+from service.operating.replay import add_replay, tell_replay
 from service.operating.terminal import carry_out, tell_history, tell_refusal, tell_status
 from service.operating.verbs import add_verbs
 from service.settings import Settings, read_settings
@@ -62,6 +63,9 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
     if options.command == "run":
         serve(settings)
         return
+    if options.command == "replay":
+        tell_replay(options, settings)
+        return
     admin = options.admin or f"http://{settings.admin_host}:{settings.admin_port}"
     client = AdminClient(admin, settings.admin_secret())
     if options.command == "status":
@@ -80,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="serve until SIGTERM or SIGINT")
     add_verbs(commands)
+    add_replay(commands)
     return parser
 
 

@@ -1,7 +1,7 @@
 """The scorer: from candidates and evidence to columns of logits and scores, for one bundle."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,12 +125,15 @@ class Scorer:
                 statuses[place] = "new"
         return Candidates(tokens_CD, statuses)
 
-    def user_side(self, user: UserRecord | None, moment: Moment) -> tuple[Inputs, Floats]:
+    def user_side(
+        self, user: UserRecord | None, moment: Moment, user_row: int | None = None
+    ) -> tuple[Inputs, Floats]:
         """Embed the user side of one request.
 
         Args:
             user: the user's record; None for a user who is not known.
             moment: when the request is answered for.
+            user_row: of the user table; None: as the record's user id says.
 
         Returns:
             The individual channel's inputs but for the candidates (R = 1), and the reliability
@@ -140,6 +143,8 @@ class Scorer:
         record = unknown_user(spec, moment.time_s) if user is None else user
         context = np.array([[moment.hour + FIRST_CODE, moment.weekday + FIRST_CODE]], np.int64)
         arrays = user_arrays(spec, self._bundle.catalogue, [record], [moment.time_s], context)
+        if user_row is not None:
+            arrays = replace(arrays, user_row=np.array([user_row], np.int64))
         return self._bundle.tables.user_inputs(arrays), arrays.activity
 
     def group_id(self, user: UserRecord) -> list[int]:
