@@ -8,6 +8,7 @@ from functools import partial
 
 from service.errors import LoadError, LoadRefused, LoadUnavailable
 from service.lifecycle.background import Background
+from service.lifecycle.heap import trim_heap
 from service.lifecycle.joining import Joiner
 from service.lifecycle.loading import Abandoned, BundleLoader
 from service.lifecycle.residents import Key, Resident, Residents
@@ -190,6 +191,7 @@ class Holding:
         self.residents.drained(served)
         del served  # the last reference: sessions and mapped tables end here
         self._changed()
+        await self._background.run(trim_heap)
         await self._background.run(self._loader.prune)
 
     def _tally(self, name: str, loaded: LoadedBundle) -> Tally:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from model.desired import Desired
@@ -15,11 +15,12 @@ from service.lifecycle.background import Background
 from service.lifecycle.holding import Holding, Order
 from service.lifecycle.joining import Joiner
 from service.lifecycle.loading import BundleLoader
+from service.lifecycle.model_names import model_names
 from service.lifecycle.residents import RETRY_S, Key, Resident
 from service.lifecycle.roles import Roles
 from service.lifecycle.served_model import ServedModel
 from service.lifecycle.states import WorkerState
-from service.metrics import Metrics, ModelName
+from service.metrics import Metrics
 from service.settings import Settings
 
 _log = logging.getLogger("choirrec")
@@ -166,8 +167,8 @@ class Lifecycle:
             ready=self.ready,
             draining=self._draining,
             targets=self._holding.residents.reports(),
-            champion=names[self._roles.champion] if self._roles.champion else None,
-            canary=names[self._roles.canary] if self._roles.canary else None,
+            champion=names.get(self._roles.champion) if self._roles.champion else None,
+            canary=names.get(self._roles.canary) if self._roles.canary else None,
             counts=self._holding.counts(),
         )
 
@@ -273,25 +274,12 @@ class Lifecycle:
         return min(pauses, default=None)
 
     def _changed(self) -> None:
-        self._metrics.name_models(self._model_names())
-        self._metrics.count_targets([t.state for t in self._holding.residents.reports()])
+        residents = self._holding.residents
+        desired = self._wish.desired if self._wish else None
+        self._metrics.name_models(model_names(residents, self._roles, desired))
+        self._metrics.count_targets([target.state for target in residents.reports()])
         for listener in self._listeners:
             listener()
-
-    def _model_names(self) -> Iterator[ModelName]:
-        for key, resident in self._holding.residents:
-            if resident.served is not None:
-                yield _name(self._role(key, resident.served), resident.served)
-        for served in self._holding.residents.draining:
-            yield _name("draining", served)
-
-    def _role(self, key: Key, served: ServedModel) -> str:
-        if served is self._roles.champion:
-            return "champion"
-        if served is self._roles.canary:
-            return "canary"
-        desired = self._wish.desired if self._wish else None
-        return "candidate" if desired and key == desired.candidate else "previous"
 
 
 def _is_alone(resident: Resident) -> bool:
@@ -306,8 +294,3 @@ def _announce(resident: Resident) -> None:
     _log.info("version %d with generation %s serves", served.version, served.generation_name)
     if served.newcomers.absence is not None:
         _log.warning("newcomers get no group: %s", served.newcomers.absence)
-
-
-def _name(role: str, served: ServedModel) -> ModelName:
-    version, digest = str(served.version), served.bundle_digest[:12]
-    return ModelName(role, version, served.generation_name, digest, served.loaded.provider)

@@ -144,7 +144,11 @@ def _locked(folder: Path, how: int) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, how)
-    except BaseException:
+    except BlockingIOError:
         os.close(descriptor)
         raise
+    except OSError as error:
+        os.close(descriptor)
+        words = f"cannot be locked ({error.strerror}); put the store on a local disk"
+        raise OSError(error.errno, words, str(folder)) from error
     return descriptor
