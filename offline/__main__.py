@@ -36,6 +36,7 @@ from offline.grouped import GroupedUsers, NotGroups
 from offline.inspection import inspect_groups
 from offline.interruption import Interrupted, closing_on_signals
 from offline.local_service import ServiceFailed
+from offline.online.commands import add_online
 from offline.openai_encoder import EncoderFailed
 from offline.pipeline import Dataset
 from offline.presets import PRESETS
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add_trial(commands.add_parser("trial", help="a setting on validation rows, into the ledger"))
     _simulate_parser(commands.add_parser("simulate", help="canonical tables of a simulated shop"))
     _groups_parser(commands.add_parser("groups", help="whether groups can be trusted"))
+    add_online(commands.add_parser("online", help="figures of what answered, from its log"))
     add_bundle(commands.add_parser("bundle", help="inspect, verify or compare bundles"))
     add_generations(commands.add_parser("generations", help="list or remove generations"))
     return parser

@@ -73,7 +73,7 @@ def _assignment(exchange: Exchange, share: Share) -> Row:
     roles = exchange.roles
     has_canary = roles.canary is not None
     propensity = roles.share if share.role == "canary" else 1.0 - roles.share
-    chosen = exchange.tester and (roles.testers or not has_canary)
+    chosen = exchange.tester and roles.testers
     return {
         "role": share.role,
         "share": roles.share if has_canary else None,

@@ -212,7 +212,7 @@ def test_users_can_be_hidden(
         ("canary", False, 0.1, (0.1, 0.1)),
         ("champion", False, 0.1, (0.1, 0.9)),
         ("canary", True, 0.1, (0.1, None)),
-        ("champion", True, None, (None, None)),
+        ("champion", True, None, (None, 1.0)),
         ("champion", False, None, (None, 1.0)),
     ],
 )

@@ -12,6 +12,7 @@ from redis import Redis
 
 from model.generation import COMPLETE_GENERATIONS
 from service import cli
+from service.feedback import logged as logged_module
 from service.feedback import replay as replay_module
 from service.feedback.attribution import ALL, Effect
 from service.feedback.replay import NotReplayed, Replay, Wish, replay
@@ -180,7 +181,7 @@ def test_same_build_owes_every_bit(scene: Scene, monkeypatch: pytest.MonkeyPatch
 
 
 def _nudged(by: float) -> Any:
-    original = replay_module.rescore
+    original = logged_module.rescore
 
     def nudged(*arguments: Any) -> Any:
         scores = original(*arguments)

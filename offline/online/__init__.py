@@ -1,0 +1,1 @@
+"""Online figures: what the served log and the outcomes say of the models that answered."""

@@ -1,0 +1,103 @@
+"""Outcomes: what was told of the requests, each counted once however often it was told."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.served_log import COLUMNS, OUTCOMES, SUFFIX
+from offline.rules import ConfigError
+
+CLOCKS_S = 60.0
+"""By how much the clocks of the service and of whoever tells outcomes may differ."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One outcome, as it was told first."""
+
+    time_s: float
+    value: float | None
+    received_s: float
+
+
+@dataclass(eq=False)
+class Outcomes:
+    """All outcomes by request, candidate and kind."""
+
+    by_request: dict[str, dict[tuple[str, str], Told]] = field(default_factory=dict)
+    """Request id -> (item id, click or order) -> outcome."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Outcomes told, and told again."""
+    newest_s: float = 0.0
+    """When the last one was received."""
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row of the log; the first that was received stands."""
+        told = Told(row["time_s"], row["value"], row["received_s"])
+        of_request = self.by_request.setdefault(row["request_id"], {})
+        key = (row["item_id"], row["outcome"])
+        former = of_request.get(key)
+        self.counts["outcomes told"] += 1
+        self.counts["outcomes told again"] += former is not None
+        self.newest_s = max(self.newest_s, told.received_s)
+        if former is None or told.received_s < former.received_s:
+            of_request[key] = told
+
+    def of(self, request_id: str, served_s: float, window_s: float) -> dict[tuple[str, str], Told]:
+        """The outcomes that count for a request.
+
+        Args:
+            request_id: of the request.
+            served_s: when it was answered.
+            window_s: later outcomes are not its doing.
+
+        Returns:
+            By item id and kind; those before the request or after the window are counted and
+            left out.
+        """
+        kept = {}
+        for key, told in self.by_request.get(request_id, {}).items():
+            if told.time_s < served_s - CLOCKS_S:
+                self.counts["outcomes before their request"] += 1
+            elif told.time_s > served_s + window_s:
+                self.counts["outcomes after the window"] += 1
+            else:
+                kept[key] = told
+        return kept
+
+
+def read_outcomes(folder: Path) -> Outcomes:
+    """Read all outcomes of a log.
+
+    Raises:
+        ConfigError: when a file is not what the service writes.
+    """
+    outcomes = Outcomes()
+    for path in files_of(folder, OUTCOMES):
+        for row in read_columns(path, OUTCOMES, tuple(COLUMNS[OUTCOMES])).to_pylist():
+            outcomes.add(row)
+    return outcomes
+
+
+def files_of(folder: Path, kind: str) -> list[Path]:
+    """The whole files of one kind, the oldest first."""
+    return sorted((folder / kind).glob(f"*{SUFFIX}"))
+
+
+def read_columns(path: Path, kind: str, names: Iterable[str]) -> "pa.Table":
+    """Some columns of a file of the log.
+
+    Raises:
+        ConfigError: when it is no Parquet file or lacks a column.
+    """
+    try:
+        return pq.read_table(path, columns=list(names))
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(
+            f"{path} is not a file of {kind} as this version writes it: {error}"
+        ) from error
