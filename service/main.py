@@ -99,7 +99,7 @@ async def supervise(replica: Replica, admin: socket.socket) -> None:
         admin: a listening socket for the admin app.
     """
     stopping = asyncio.Event()
-    serving = serve_until(stopping, replica.admin_app, admin, replica.settings, lifespan=False)
+    serving = serve_until(stopping, replica.admin_app, admin, replica.settings)
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(replica.plane.watch.run())
         answering = tasks.create_task(serving)

@@ -142,7 +142,7 @@ class Duty:
         listener = self._open_port()
         self._listening = True
         self._report()
-        await serve_until(self._stopping, app, listener, settings, lifespan=False)
+        await serve_until(self._stopping, app, listener, settings)
 
     def drain(self) -> None:
         """Say not ready, go on answering for a while, then end; asked twice, nothing changes."""

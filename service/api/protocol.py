@@ -12,6 +12,8 @@ from uvicorn.protocols.http.httptools_impl import (
 from service.errors import PROBLEM_MEDIA_TYPE, PROBLEMS, problem_body
 
 MAX_HEADER_BYTES = 16 * 1024
+LINGER_S = 0.5
+"""For requests that are on their way over idle connections when the server ends."""
 _TOO_LARGE = f"more than {MAX_HEADER_BYTES} bytes of headers; send fewer or shorter ones"
 
 
@@ -35,6 +37,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _in_headers = False
     _header_bytes = 0
     _oversized = False
+    leaving = False
+    """Whether the server ends, and every answer is the last one of its connection."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Start the clock of the first request."""
@@ -75,11 +79,26 @@ class GuardedProtocol(HttpToolsProtocol):
             raise _HeadersTooLarge
         self._in_headers = False
         super().on_headers_complete()
+        if self.leaving:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """A request has arrived whole."""
         self._begun = False
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """The server ends: answer what is arriving, or may be on its way, and close."""
+        self.leaving = True
+        if self._idle():
+            self.loop.call_later(LINGER_S, self._let_go)
+        else:
+            super().shutdown()
+
+    def _let_go(self) -> None:
+        """Close a connection that is still idle; what has begun has the receipt deadline."""
+        if self._idle() and not self._begun:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser refused with a problem document."""
