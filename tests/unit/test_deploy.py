@@ -149,7 +149,7 @@ def test_counters_are_read_as_rates(place: str) -> None:
 def test_there_is_an_alert_for_every_way_to_fail() -> None:
     """Whatever fails, ends, lags, degrades, ages or inverts is told."""
     wanted = "Down NotReady Errors Slow WithoutRedis WithoutGeneration CorruptRecords StaleRecords"
-    wanted += " LoadRefused AlphaInverted WorkersEnding NotFollowing StateTrouble"
+    wanted += " LoadRefused AlphaInverted WorkersEnding NotFollowing StateTrouble LogLosesRows"
     assert set(ALERTS) == {f"Choirrec{name}" for name in wanted.split()}
 
 
