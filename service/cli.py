@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from service.logs import begin_log
 from service.main import serve
 from service.operating.admin_client import AdminClient, Refused
-from service.operating.replay import add_replay, tell_replay
+from service.operating.replay_verb import add_replay, obey_replay
 from service.operating.terminal import carry_out, tell_history, tell_refusal, tell_status
 from service.operating.verbs import add_verbs
 from service.settings import Settings, read_settings
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _obey(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
+    if options.command == "replay":
+        return obey_replay(sys.argv[1:] if arguments is None else arguments)
     begin_log()
     try:
         _run(options, read_settings())
@@ -62,9 +64,6 @@ def _flush() -> None:
 def _run(options: argparse.Namespace, settings: Settings) -> None:
     if options.command == "run":
         serve(settings)
-        return
-    if options.command == "replay":
-        tell_replay(options, settings)
         return
     admin = options.admin or f"http://{settings.admin_host}:{settings.admin_port}"
     client = AdminClient(admin, settings.admin_secret())

@@ -1,36 +1,21 @@
-"""The verb replay: its options, and what it tells of a logged request."""
+"""The program behind the verb replay: what it tells of a logged request."""
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from service.feedback.attribution import ALL, Effect
 from service.feedback.replay import NotReplayed, Replay, Wish, replay
+from service.logs import begin_log
 from service.operating.admin_client import Refused
-from service.settings import Settings
+from service.operating.replay_verb import add_replay
+from service.settings import Settings, read_settings
 
 SHOWN = 5
 """Candidates that people are told of; the JSON names all."""
-
-
-def add_replay(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb to a command's parser."""
-    parser = commands.add_parser(
-        "replay", help="score a logged request again, and say why it would be scored otherwise now"
-    )
-    parser.add_argument("request_id", metavar="REQUEST_ID", help="as in the answer")
-    parser.add_argument("--log", type=Path, help="folder of the log; default: CHOIRREC_LOG")
-    parser.add_argument("--repository", help="folder or URL; default: CHOIRREC_REPOSITORY")
-    parser.add_argument(
-        "--version", type=int, help="the model of now; default: the one that answered"
-    )
-    parser.add_argument(
-        "--generation", help="the records of now; default: the newest that fit the model"
-    )
-    parser.add_argument("--json", action="store_true", help="JSON, every candidate")
 
 
 def tell_replay(options: argparse.Namespace, settings: Settings) -> None:
@@ -163,3 +148,31 @@ def _most_changed(document: dict[str, Any]) -> list[str]:
         item = one["item_id"][:22]
         lines.append(f"{item:<24}{one['score']:>10.6f}{one['score_now']:>10.6f}  {told}")
     return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Obey the verb.
+
+    Args:
+        arguments: those of ``choirrec-serve``; None: those of the process.
+
+    Returns:
+        0 reproduced, 1 refused or not reproduced, 2 wrong usage or settings.
+    """
+    parser = argparse.ArgumentParser(prog="choirrec-serve")
+    add_replay(parser.add_subparsers(dest="command", required=True))
+    options = parser.parse_args(arguments)
+    begin_log()
+    try:
+        tell_replay(options, read_settings())
+    except ValueError as error:
+        print(f"choirrec-serve: {error}", file=sys.stderr)
+        return 2
+    except (Refused, OSError) as error:
+        print(f"choirrec-serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -79,7 +79,7 @@ def spawner(module: str, arguments: Sequence[str], environment: Mapping[str, str
 
     def spawn(end: socket.socket) -> SpawnedProcess:
         with end:
-            command = [sys.executable, *_flags(), "-m", module, "--channel", str(end.fileno())]
+            command = [sys.executable, *code_flags(), "-m", module, "--channel", str(end.fileno())]
             # A group of its own: Ctrl-C in a terminal is for the supervisor alone to hear.
             process = subprocess.Popen(
                 [*command, *arguments],
@@ -107,7 +107,11 @@ def own_end(descriptor: int) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
-def _flags() -> list[str]:
-    """-P, unless this process itself was started from the folder that holds the code."""
+def code_flags() -> list[str]:
+    """Flags by which a new interpreter finds the code where this process found it.
+
+    Returns:
+        -P, unless this process itself was started from the folder that holds the code.
+    """
     here = sys.path[:1] in ([""], [str(Path.cwd())])
     return [] if here else ["-P"]

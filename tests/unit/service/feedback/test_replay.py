@@ -240,21 +240,21 @@ def test_hidden_user_is_reproduced_too(scene: Scene, tmp_path: Path, server: Red
 
 
 def test_command_tells_people_and_programs(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The verb works as typed: exit code 0, the verdict in words, every candidate as JSON."""
     for name in ("repository", "store", "redis_url"):
         monkeypatch.setenv(f"CHOIRREC_{name.upper()}", str(getattr(scene.settings, name)))
     command = ["replay", "known", "--log", str(scene.log), "--version", "2"]
     assert cli.main(command) == 0
-    told = capsys.readouterr().out
+    told = capfd.readouterr().out
     assert "scored again on the same build: bit-equal" in told
     assert "compared with now: 2/g1" in told
     assert cli.main([*command, "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = json.loads(capfd.readouterr().out)
     assert document["again"]["holds"] is True
     assert len(document["candidates"]) == len(CANDIDATES)
     assert cli.main(["replay", "never", "--log", str(scene.log)]) == 1
-    assert "it was not sampled" in capsys.readouterr().err
+    assert "it was not sampled" in capfd.readouterr().err
     assert cli.main(["replay", "known"]) == 2
-    assert "CHOIRREC_LOG" in capsys.readouterr().err
+    assert "CHOIRREC_LOG" in capfd.readouterr().err
