@@ -92,7 +92,7 @@ def compose(settings: Settings, number: int) -> Worker:
     log = open_log(settings, metrics)
     watchers = [ServedWatcher(log, settings.chunk, settings.log_user_key())] if log else []
     route = ScoringRoute(lifecycle, metrics, limits, settings.max_body_bytes, secret, watchers)
-    feedback = FeedbackRoute(log, metrics, settings.max_body_bytes, secret)
+    feedback = FeedbackRoute(log, lifecycle, metrics, settings.max_body_bytes, secret)
     app = ScoringApp(route, feedback, lifecycle, metrics, secret)
     return Worker(number, settings, lifecycle, metrics, app, log)
 

@@ -19,6 +19,7 @@ from service.api.http import (
     Scope,
     Send,
     check_key,
+    closing,
     headers_of,
     problem_reply,
     read_body,
@@ -29,6 +30,7 @@ from service.api.wire import EARLIEST_S, LATEST_AHEAD_S, Id, checked_id, decoded
 from service.errors import InvalidRequest, LogFull, MethodNotAllowed, NoLog, ServiceError
 from service.feedback.log import ServedLog
 from service.feedback.part import Row
+from service.lifecycle.lifecycle import Lifecycle
 from service.metrics import Metrics
 
 FEEDBACK = "/feedback"
@@ -91,17 +93,24 @@ class FeedbackRoute:
     """Decodes outcomes and hands them to the log; problems as those of the scoring route."""
 
     def __init__(
-        self, log: ServedLog | None, metrics: Metrics, max_body_bytes: int, secret: bytes | None
+        self,
+        log: ServedLog | None,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        max_body_bytes: int,
+        secret: bytes | None,
     ) -> None:
         """Make the route.
 
         Args:
             log: takes the outcomes; None: every call is refused.
+            lifecycle: knows whether the worker is about to end.
             metrics: counts calls.
             max_body_bytes: bytes of a body at most.
             secret: the API key; None: no key is asked for.
         """
         self._served_log = log
+        self._lifecycle = lifecycle
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._secret = secret
@@ -112,7 +121,7 @@ class FeedbackRoute:
         status = reply.status if reply else CALLER_LEFT
         self._metrics.requests.labels("feedback", str(status)).inc()
         if reply is not None:
-            await respond(send, reply)
+            await respond(send, closing(reply, draining=self._lifecycle.draining))
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply | None:
         headers = headers_of(scope)

@@ -4,7 +4,7 @@ import hmac
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -106,6 +106,13 @@ class Reply:
     body: bytes
     headers: Sequence[tuple[bytes, bytes]]
     """Besides content type and length."""
+
+
+def closing(reply: Reply, *, draining: bool) -> Reply:
+    """The same; while draining, it asks the caller for a new connection."""
+    if not draining:
+        return reply
+    return replace(reply, headers=[*reply.headers, (b"connection", b"close")])
 
 
 async def respond(send: Send, reply: Reply) -> None:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -17,6 +17,7 @@ from service.api.http import (
     Scope,
     Send,
     check_key,
+    closing,
     headers_of,
     problem_reply,
     read_body,
@@ -123,7 +124,7 @@ class ScoringRoute:
             reply = await self._reply(exchange, scope, receive)
             if reply is not None:
                 # The one place that sends: whatever fails in it, no second response follows.
-                await respond(send, self._closing(reply))
+                await respond(send, closing(reply, draining=self._lifecycle.draining))
                 status = reply.status
         except Exception:
             status = PROBLEMS["internal"].status
@@ -147,12 +148,6 @@ class ScoringRoute:
             _log.exception("request %s failed", request_id)
             code, detail = "internal", f"the service made a mistake; its log names {request_id}"
         return problem_reply(code, detail, scope["path"], request_id)
-
-    def _closing(self, reply: Reply) -> Reply:
-        """The same; while draining, it asks the caller for a new connection."""
-        if not self._lifecycle.draining:
-            return reply
-        return replace(reply, headers=[*reply.headers, (b"connection", b"close")])
 
     async def _answer(
         self, exchange: Exchange, scope: Scope, request_id: str, receive: Receive

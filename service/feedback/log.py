@@ -1,6 +1,7 @@
 """The log: rows handed over without waiting, written to whole files by a thread of its own."""
 
 import logging
+import math
 import os
 import queue
 import socket
@@ -13,11 +14,15 @@ from pathlib import Path
 from model.served_log import COLUMNS, OUTCOMES, SERVED, is_sampled
 from service.feedback.part import OpenPart, Row
 from service.feedback.retention import retain
-from service.feedback.shelf import Shelf
+from service.feedback.shelf import Finished, Shelf
 from service.metrics import Metrics
 
-WAITING = 1024
-"""Bundles of rows that may wait for the thread; more are dropped and counted."""
+WAITING = 4096
+"""Rows that may wait for the thread, about 20 KB each; more are dropped and counted."""
+RETAIN_EVERY = 0.01
+"""Of the bytes that may be kept: after each such part written, the oldest files are looked for."""
+RETAIN_S = 600.0
+"""Or after so long: others may write to the same folder."""
 END_S = 10.0
 """For the thread to write what waits, at the end."""
 
@@ -69,7 +74,10 @@ class ServedLog:
         self._shelves = {
             kind: Shelf(rules.folder / kind, writer, open_part, rules.rotate_s) for kind in COLUMNS
         }
-        self._queue: queue.Queue[tuple[str, Sequence[Row]] | None] = queue.Queue(WAITING)
+        self._queue: queue.SimpleQueue[tuple[str, Sequence[Row]] | None] = queue.SimpleQueue()
+        self._offered = 0  # counted by the event loop's thread alone
+        self._taken = 0  # counted by the log's thread alone
+        self._unchecked_bytes, self._checked_s = 0, -math.inf
         self._thread = threading.Thread(target=self._work, name="served-log", daemon=True)
 
     def keeps(self, request_id: str) -> bool:
@@ -91,21 +99,18 @@ class ServedLog:
 
     def close(self) -> None:
         """Write what waits, close every file and end; blocks, ``END_S`` at most."""
-        try:
-            self._queue.put(None, timeout=END_S)
-        except queue.Full:
-            _log.error("the served log does not keep up with its disk; what waited is lost")
-            return
+        self._queue.put(None)
         self._thread.join(END_S)
+        if self._thread.is_alive():
+            _log.error("the served log does not keep up with its disk; what waited is lost")
 
     def _offer(self, kind: str, rows: Sequence[Row]) -> bool:
-        if not rows:
-            return True
-        try:
-            self._queue.put_nowait((kind, rows))
-        except queue.Full:
+        if self._offered - self._taken + len(rows) > WAITING:
             self._metrics.log_dropped_rows.labels(kind).inc(len(rows))
             return False
+        if rows:
+            self._offered += len(rows)
+            self._queue.put((kind, rows))
         return True
 
     def _work(self) -> None:
@@ -119,6 +124,7 @@ class ServedLog:
                 break
             kind, rows = taken
             self._put(kind, rows)
+            self._taken += len(rows)
             self._finish_due()
         for kind in self._shelves:
             self._finish(kind)
@@ -145,10 +151,13 @@ class ServedLog:
         except Exception as error:
             self._give_up(kind, error)
 
-    def _count(self, kind: str, written: int) -> None:
-        if written:
-            self._metrics.log_rows.labels(kind).inc(written)
-            retain(self._rules.folder, self._rules.retain_bytes)
+    def _count(self, kind: str, finished: Finished) -> None:
+        self._metrics.log_rows.labels(kind).inc(finished.rows)
+        self._unchecked_bytes += finished.size_bytes
+        most, now_s = self._rules.retain_bytes, time.monotonic()
+        if self._unchecked_bytes > most * RETAIN_EVERY or now_s > self._checked_s + RETAIN_S:
+            self._unchecked_bytes, self._checked_s = 0, now_s
+            retain(self._rules.folder, most)
 
     def _give_up(self, kind: str, error: Exception) -> None:
         lost = self._shelves[kind].abandon()

@@ -17,7 +17,7 @@ class Part(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes written so far, about."""
+        """Bytes on the disk so far; the whole file's once it is finished."""
         ...
 
     def add(self, rows: Sequence[Row]) -> None:

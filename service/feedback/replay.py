@@ -167,7 +167,8 @@ def _now(
     contracts = {model.bundle.manifest.feature_contract for model in models}
     if len(contracts) > 1:
         _check_readable(logged, after)
-    notes, present = [], None
+    notes: list[str] = []
+    present: Present | None = None
     try:
         present = asyncio.run(read_present(settings, after, logged, wish.generation))
         notes += present.notes

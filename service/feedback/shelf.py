@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,14 @@ ROWS_AT_ONCE = 256
 """Of a row group, when they come fast enough."""
 PART_BYTES = 64 << 20
 """A file that has grown to this is closed, however young."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What stands in a whole file now and did not before."""
+
+    rows: int = 0
+    size_bytes: int = 0
 
 
 class Shelf:
@@ -42,16 +51,8 @@ class Shelf:
         """When its file shall be closed, on the monotonic clock; None: there is nothing."""
         return self._due_s
 
-    @property
-    def unfinished(self) -> int:
-        """Rows that stand in no whole file yet."""
-        return self._unfinished
-
-    def put(self, rows: Sequence[Row]) -> int:
+    def put(self, rows: Sequence[Row]) -> Finished:
         """Take rows, and write when there are enough.
-
-        Returns:
-            Rows that stand in a whole file now and did not before.
 
         Raises:
             UnwritablePart: when the disk does not allow it.
@@ -61,18 +62,19 @@ class Shelf:
         self._waiting += rows
         self._unfinished += len(rows)
         if len(self._waiting) < ROWS_AT_ONCE:
-            return 0
+            return Finished()
         self._write()
         grown = self._part is not None and self._part.size_bytes >= PART_BYTES
-        return self.finish() if grown else 0
+        return self.finish() if grown else Finished()
 
-    def finish(self) -> int:
-        """Close the file, so that readers see it; returns and raises as ``put``."""
+    def finish(self) -> Finished:
+        """Close the file, so that readers see it; raises as ``put``."""
         if self._waiting:
             self._write()
-        if self._part is not None:
-            self._part.finish()
-        finished = self._unfinished
+        if self._part is None:
+            return Finished()
+        self._part.finish()
+        finished = Finished(self._unfinished, self._part.size_bytes)
         self._begin_anew()
         return finished
 

@@ -89,7 +89,7 @@ def test_files_are_closed_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_full_log_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that hangs costs rows, never memory or time of a caller."""
-    monkeypatch.setattr(log_module, "WAITING", 2)
+    monkeypatch.setattr(log_module, "WAITING", 5)
     metrics = Metrics()
     log = ServedLog(rules(tmp_path), ParquetPart, metrics)  # its thread does not run
     taken = [log.add_outcomes([outcome(n), outcome(n)]) for n in range(4)]
