@@ -1,0 +1,110 @@
+"""Swaps: models and generations exchanged under load, rollbacks, a canary's sides, a shadow."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loadtests.swaps import parts
+from loadtests.swaps.limits import complaints
+from loadtests.swaps.parts import FULL, QUICK, Plan
+from loadtests.swaps.planted import FAULTS
+from loadtests.swaps.replicas import REPLICAS, WORKERS
+
+Part = Callable[[], dict[str, Any]]
+
+
+class Finished:
+    """Parts that are done, kept beside the results until all of them are."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        """Take up what an interrupted run of the same plan left."""
+        self._path = path
+        self._plan = asdict(plan)
+        self.figures: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            found = json.loads(path.read_text())
+            if found["plan"] == self._plan:
+                self.figures = found["figures"]
+
+    def part(self, name: str, measure: Part) -> dict[str, Any]:
+        """The figures of a part, measured unless they are there already."""
+        if name in self.figures:
+            print(f"{name}: measured before", flush=True)
+        else:
+            print(f"{name}: load {os.getloadavg()[0]:.1f}", flush=True)
+            load = round(os.getloadavg()[0], 1)
+            self.figures[name] = {**measure(), "load_before": load}
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(json.dumps({"plan": self._plan, "figures": self.figures}))
+        return self.figures[name]
+
+    def forget(self) -> None:
+        """All parts are done."""
+        self._path.unlink(missing_ok=True)
+
+
+def measure(plan: Plan, finished: Finished) -> dict[str, Any]:
+    """Every part in turn.
+
+    Args:
+        plan: how much of everything.
+        finished: what need not be measured again.
+
+    Returns:
+        The figures of swaps, rollbacks and canary by name, those of the shadow and of planted
+        faults below their own.
+    """
+    swaps = finished.part("swaps", partial(parts.swaps, plan))
+    rate = float(swaps["offered"])
+    rollbacks = finished.part("rollbacks", partial(parts.rollbacks, plan, rate))
+    canary = finished.part("canary", partial(parts.canary, plan))
+    shadow = finished.part("shadow", partial(parts.shadow, plan, rate))
+    faults = {
+        name: finished.part(name, partial(parts.planted, plan, name, rate / 2)) for name in FAULTS
+    }
+    figures = {**swaps, **rollbacks, **canary}
+    return {
+        **figures,
+        "shadow": shadow,
+        "planted": {
+            name: {**found, "noticed": complaints(found)} for name, found in faults.items()
+        },
+        "falls_short": complaints(figures),
+        "machine": {"cores": os.cpu_count(), "system": platform.platform()},
+        "setup": {"replicas": REPLICAS, "workers": WORKERS, "plan": asdict(plan)},
+    }
+
+
+def main() -> int:
+    """Measure, write the figures, print them as the last line.
+
+    Returns:
+        0, or 1 when a figure is not within its limit or a planted fault went unnoticed.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("results/swap.json"))
+    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
+    options = parser.parse_args()
+    out: Path = options.out
+    plan = QUICK if options.quick else FULL
+    finished = Finished(out.with_suffix(".unfinished.json"), plan)
+    figures = measure(plan, finished)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=1) + "\n")
+    finished.forget()
+    print(json.dumps(figures))
+    unnoticed = [name for name, found in figures["planted"].items() if not found["noticed"]]
+    for complaint in (*figures["falls_short"].values(), *unnoticed):
+        print(complaint, file=sys.stderr)
+    return 1 if figures["falls_short"] or unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Parts of the bench: each on replicas of its own, and with the figures that it gives."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loadtests.swaps.callers import Answer, Callers
+from loadtests.swaps.fingerprints import Fingerprints
+from loadtests.swaps.lanes import Lane, open_lanes
+from loadtests.swaps.planted import FAULTS
+from loadtests.swaps.planted_replica import PROGRAM
+from loadtests.swaps.replicas import SERVICE, Replica
+from loadtests.swaps.rollbacks import roll_back_under_load, rollback_figures
+from loadtests.swaps.shadowing import shadow_figures
+from loadtests.swaps.sides import canary_figures
+from loadtests.swaps.stage import FIRST, course, stage
+from loadtests.swaps.swapping import swap_figures, swap_under_load
+from model.desired import Target
+from service.api.server import new_loop
+
+LINES = 8
+"""Connections per worker."""
+AT_ONCE = 3
+"""Requests under way per worker while the capacity is measured."""
+LOAD = 0.6
+"""Of the capacity."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything."""
+
+    swaps: int
+    """Measured ones, half of models and half of generations."""
+    warm_up: int
+    """Swaps before memory is first looked at."""
+    rest_s: float
+    """Quiet time after each swap."""
+    saturate_s: float
+    """For the capacity, before swapping and after."""
+    planted_swaps: int
+    rollbacks: int
+    users: int
+    """Of the canary."""
+    shadow_rounds: int
+    shadow_s: float
+    """Of each window with the shadow, and without."""
+
+
+FULL = Plan(200, 20, 1.0, 10.0, 30, 20, 100_000, 8, 8.0)
+QUICK = Plan(20, 8, 0.3, 2.0, 12, 4, 2_000, 2, 3.0)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Replicas that run, and those who call them."""
+
+    replicas: Sequence[Replica]
+    lanes: Sequence[Lane]
+    callers: Callers
+
+    async def capacity(self, seconds: float) -> float:
+        """Answers per second of all workers, each kept busy."""
+        rate = await self.callers.saturate(AT_ONCE, seconds)
+        self.callers.answers.clear()
+        return rate
+
+
+Act = Callable[[Scene], Coroutine[Any, Any, dict[str, Any]]]
+
+
+def play(targets: Sequence[Target], act: Act, program: Sequence[str] = SERVICE) -> dict[str, Any]:
+    """Run something on replicas that are started for it.
+
+    Args:
+        targets: that will serve, in order.
+        act: what to do.
+        program: the service, or a broken one.
+    """
+    fingerprints = Fingerprints(targets)
+
+    async def run(replicas: Sequence[Replica]) -> dict[str, Any]:
+        lanes = await open_lanes(replicas, LINES)
+        return await act(Scene(replicas, lanes, Callers(lanes, fingerprints, seed=1)))
+
+    with (
+        tempfile.TemporaryDirectory(prefix="choirrec-swaps-") as folder,
+        stage(Path(folder), targets, program) as running,
+        asyncio.Runner(loop_factory=new_loop) as runner,
+    ):
+        return runner.run(run(running.replicas))
+
+
+def swaps(
+    plan: Plan, program: Sequence[str] = SERVICE, rate: float | None = None
+) -> dict[str, Any]:
+    """Models and generations swapped under load.
+
+    Args:
+        plan: how many.
+        program: the service, or a broken one.
+        rate: requests per second; None: 60 % of what is measured just before.
+    """
+    targets = course(plan.warm_up + plan.swaps)
+
+    async def act(scene: Scene) -> dict[str, Any]:
+        before = await scene.capacity(plan.saturate_s)
+        offered = rate or LOAD * before
+        made = await swap_under_load(scene.replicas, scene.callers, offered, targets, plan.rest_s)
+        answers = list(scene.callers.answers)
+        scene.callers.answers.clear()
+        return {
+            **swap_figures(FIRST, made, answers, plan.warm_up),
+            "capacity": {
+                "before": round(before),
+                "after": round(await scene.capacity(plan.saturate_s)),
+            },
+            "offered": round(offered),
+            **_lateness(answers),
+        }
+
+    return play(targets, act, program)
+
+
+def rollbacks(plan: Plan, rate: float) -> dict[str, Any]:
+    """Rollbacks under load."""
+    targets = course(1)
+
+    async def act(scene: Scene) -> dict[str, Any]:
+        pair = (targets[0], targets[1])
+        made = await roll_back_under_load(scene.replicas, scene.callers, rate, pair, plan.rollbacks)
+        return rollback_figures(made, scene.callers.answers)
+
+    return play(targets, act)
+
+
+def canary(plan: Plan) -> dict[str, Any]:
+    """The share of a canary, and whether users stay."""
+    targets = course(1)
+    return play(
+        targets,
+        lambda scene: canary_figures(scene.replicas, scene.lanes, targets[1], plan.users),
+    )
+
+
+def shadow(plan: Plan, rate: float) -> dict[str, Any]:
+    """What a shadow costs the champion's callers."""
+    targets = course(1)
+
+    async def act(scene: Scene) -> dict[str, Any]:
+        return await shadow_figures(
+            scene.replicas, scene.callers, rate, targets[1], plan.shadow_rounds, plan.shadow_s
+        )
+
+    return play(targets, act)
+
+
+def planted(plan: Plan, fault: str, rate: float) -> dict[str, Any]:
+    """Swaps by workers that swap wrongly.
+
+    Args:
+        plan: how many.
+        fault: a name of ``FAULTS``.
+        rate: requests per second.
+    """
+    if fault not in FAULTS:
+        raise ValueError(f"fault {fault!r}, known are {', '.join(FAULTS)}")
+    smaller = Plan(**{**vars(plan), "swaps": plan.planted_swaps, "warm_up": QUICK.warm_up})
+    return swaps(smaller, (PROGRAM, fault), rate)
+
+
+def _lateness(answers: Sequence[Answer]) -> Mapping[str, float]:
+    """How late requests were sent: this process's own doing, and waiting for a connection."""
+    late = np.array([answer.sent_s - answer.planned_s for answer in answers])
+    return {"sent_late_p99_ms": round(1000 * float(np.quantile(late, 0.99)), 2)}
