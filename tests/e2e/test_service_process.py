@@ -182,6 +182,20 @@ def test_sigterm_drains_keep_alive_clients_and_exits_0(environment: Mapping[str,
     assert all(event.is_set() for event in asked_to_leave)
 
 
+def test_callers_are_answered_or_refused_at_the_end_but_never_reset(
+    environment: Mapping[str, str],
+) -> None:
+    """Whoever gets a connection gets an answer, up to the last moment of the service."""
+    with (
+        service_process({**environment, **TWO, "CHOIRREC_DRAIN_S": "0.5"}) as (client, process),
+        _calling(client) as outcomes,
+    ):
+        wait_until(lambda: len(outcomes) > 50)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+    assert set(outcomes) <= {"200", "ConnectError"}
+
+
 def test_request_under_way_outlives_sigterm(environment: Mapping[str, str]) -> None:
     """A request whose body is still arriving when the drain ends is answered."""
     text = body("user-1", ["item-1"]).encode()
