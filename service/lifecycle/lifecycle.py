@@ -201,6 +201,8 @@ class Lifecycle:
                 return
             self._switch(wish)
         await self._complete_champion(wish)
+        if self._wish is not wish:
+            return
         self._let_go(wish)
         if self._settled != wish.revision:
             self._settled = wish.revision
