@@ -9,7 +9,13 @@ from service.logs import begin_log
 from service.main import serve
 from service.operating.admin_client import AdminClient, Refused
 from service.operating.replay_verb import add_replay, obey_replay
-from service.operating.terminal import carry_out, tell_history, tell_refusal, tell_status
+from service.operating.terminal import (
+    carry_out,
+    tell_comparison,
+    tell_history,
+    tell_refusal,
+    tell_status,
+)
 from service.operating.verbs import add_verbs
 from service.settings import Settings, read_settings
 
@@ -71,6 +77,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         tell_status(options, client)
     elif options.command == "history":
         tell_history(options, client)
+    elif options.command == "compare":
+        tell_comparison(options, client)
     else:
         carry_out(options, client)
 

@@ -4,15 +4,20 @@ import asyncio
 import logging
 import signal
 import socket
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 
+from model.repository import Repository
 from service.api.admin import create_admin_app
 from service.api.server import SHUTDOWN_S, new_loop, serve_until
-from service.control.finding import NoGuards
+from service.control.bundle_parts import BundleParts
+from service.control.comparisons import Comparisons
+from service.control.equity import EquityGuard
 from service.control.plane import ControlPlane, open_plane
 from service.control.watch import Identity
 from service.features.redis_store import RedisStore
@@ -42,15 +47,19 @@ class Replica:
     plane: ControlPlane
     features: FeatureStore
     admin_app: FastAPI
+    comparisons: Comparisons | None
 
 
-def compose(settings: Settings, spawns: Sequence[Spawn], admin_port: int) -> Replica:
+def compose(
+    settings: Settings, spawns: Sequence[Spawn], admin_port: int, samples: Path | None = None
+) -> Replica:
     """Wire every part; nothing is opened or spawned yet.
 
     Args:
         settings: what to wire by.
         spawns: how to start each worker.
         admin_port: the port that was found; names the replica among those of one machine.
+        samples: folder where comparisons listen; None: there are none.
 
     Raises:
         ValueError: when a setting names something unusable, such as an empty key file.
@@ -61,10 +70,16 @@ def compose(settings: Settings, spawns: Sequence[Spawn], admin_port: int) -> Rep
     features = RedisStore(settings.redis_url, _CONNECTIONS, Metrics().round_trips)
     host = socket.gethostname()
     identity = Identity(f"{host}:{admin_port}", host)
-    plane = open_plane(settings, workers, features, NoGuards(), identity)
+    parts = BundleParts(Repository(settings.repository))
+    guard = EquityGuard(parts, settings.guard_calibration)
+    plane = open_plane(settings, workers, features, guard, identity)
     workers.in_trouble = lambda: plane.watch.trouble is not None
+    plane.judge.on_rollback(workers.note_rollback)
+    comparisons = Comparisons(workers, plane.watch, samples) if samples else None
+    if comparisons is not None:
+        plane.watch.findings = lambda: plane.judge.findings() | comparisons.findings()
     app = create_admin_app(plane, workers, settings.admin_secret())
-    return Replica(settings, workers, plane, features, app)
+    return Replica(settings, workers, plane, features, app, comparisons)
 
 
 def serve(settings: Settings) -> None:
@@ -78,14 +93,21 @@ def serve(settings: Settings) -> None:
         ValueError: as ``compose``.
     """
     count = settings.workers or usable_cores()
-    with hold(settings.host, settings.port, shared=count > 1) as held:
+    with (
+        hold(settings.host, settings.port, shared=count > 1) as held,
+        tempfile.TemporaryDirectory(prefix="choirrec-") as samples,
+    ):
         admin = listen(settings.admin_host, settings.admin_port)
         port = str(held.getsockname()[1])
         spawns = [
-            spawner("service.worker", ["--number", str(number), "--port", port], {})
+            spawner(
+                "service.worker",
+                ["--number", str(number), "--port", port, "--samples", samples],
+                {},
+            )
             for number in range(count)
         ]
-        replica = compose(settings, spawns, admin.getsockname()[1])
+        replica = compose(settings, spawns, admin.getsockname()[1], Path(samples))
         _log.info("%d workers on %s, administration on %s", count, address(held), address(admin))
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_supervise_as_process(replica, admin))
@@ -101,13 +123,19 @@ async def supervise(replica: Replica, admin: socket.socket) -> None:
     stopping = asyncio.Event()
     serving = serve_until(stopping, replica.admin_app, admin, replica.settings)
     async with asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(replica.plane.watch.run())
+        others = [
+            tasks.create_task(replica.plane.watch.run()),
+            tasks.create_task(replica.plane.judge.run()),
+        ]
+        if replica.comparisons is not None:
+            others.append(tasks.create_task(replica.comparisons.run()))
         answering = tasks.create_task(serving)
         try:
             await replica.workers.run()
         finally:
             stopping.set()
-            watching.cancel()
+            for task in others:
+                task.cancel()
         await answering
     await replica.plane.store.close()
     await replica.features.close()

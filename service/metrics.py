@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,8 @@ TARGET_STATES = (
 )
 LOGS = ("served", "outcomes")
 """What the served log holds."""
+COMPARISONS = ("canary", "shadow")
+SAMPLE_OUTCOMES = ("sent", "dropped")
 ACTIVITY_LEVELS = ("1", "2", "3", "4", "5")
 
 LATENCY_EDGES_S = (
@@ -176,6 +179,12 @@ _SPECS = (
         {"role": ROLES},
     ),
     _Spec(
+        "choirrec_samples_total",
+        "counter",
+        "Requests drawn for a comparison, by whether it could take them.",
+        {"comparison": COMPARISONS, "outcome": SAMPLE_OUTCOMES},
+    ),
+    _Spec(
         "choirrec_model_loads_total",
         "counter",
         "Loads of a model version or generation, by verdict.",
@@ -276,6 +285,7 @@ class Metrics:
         self.model_loads = self._counter(specs["model_loads"])
         self.log_rows = self._counter(specs["log_rows"])
         self.log_dropped_rows = self._counter(specs["log_dropped_rows"])
+        self.samples = self._counter(specs["samples"])
         self.role_calls = self._counter(specs["role_calls"])
         self.role_errors = self._counter(specs["role_errors"])
         self._targets = self._gauge(specs["targets"])
@@ -326,4 +336,4 @@ def _labels(spec: _Spec) -> str:
 
 
 def _label_values(spec: _Spec) -> list[tuple[str, ...]]:
-    return [(value,) for values in spec.labels.values() for value in values]
+    return list(product(*spec.labels.values())) if spec.labels else []

@@ -116,6 +116,47 @@ class Settings(BaseSettings):
         description="File with a key, the same on all replicas: the log then names users by a "
         "keyed hash; default: by their ids",
     )
+    comparison_sample: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of the requests compared between champion and canary",
+    )
+    guard_window_s: float = Field(
+        default=30.0, gt=0, description="Time between two verdicts on a canary at least, in s"
+    )
+    guard_calls: int = Field(
+        default=500,
+        ge=1,
+        description="Calls of canary and champion before errors and latency are judged",
+    )
+    guard_answers: int = Field(
+        default=200,
+        ge=1,
+        description="Answers per activity level, on both sides, before scores and alpha_fusion are "
+        "judged",
+    )
+    guard_error_excess: float = Field(
+        default=0.005,
+        ge=0,
+        le=1,
+        description="Share of failed calls by which a canary may exceed the champion",
+    )
+    guard_p99_ratio: float = Field(
+        default=1.5, ge=1, description="The canary's p99 over the champion's at most"
+    )
+    guard_stability: float = Field(
+        default=0.25,
+        gt=0,
+        description="Population stability index by which a canary's scores may lie further from "
+        "its reference sketch than the champion's from its own",
+    )
+    guard_calibration: float = Field(
+        default=0.25,
+        gt=0,
+        description="How far from 1 a candidate's mean prediction over mean label may lie on test "
+        "rows",
+    )
     threads: int = Field(default=1, ge=1, description="Threads of one graph run")
     chunk: int = Field(default=125, ge=1, description="Candidates of one graph run, about")
 

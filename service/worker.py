@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -18,7 +19,8 @@ from model.desired import BadDesired
 from model.repository import Repository
 from service.api.app import ScoringApp
 from service.api.feedback import FeedbackRoute
-from service.api.scoring import ScoringRoute
+from service.api.sampler import Sampler
+from service.api.scoring import ScoringRoute, Watcher
 from service.api.served import ServedWatcher
 from service.api.server import new_loop, serve_until
 from service.api.wire import Limits
@@ -64,14 +66,17 @@ class Worker:
     metrics: Metrics
     scoring_app: ScoringApp
     log: ServedLog | None
+    sampler: Sampler | None
+    """None: nothing is ever compared."""
 
 
-def compose(settings: Settings, number: int) -> Worker:
+def compose(settings: Settings, number: int, samples: Path | None = None) -> Worker:
     """Wire every part; nothing is opened yet.
 
     Args:
         settings: what to wire by.
         number: of the worker.
+        samples: folder where comparisons listen; None: there are none.
 
     Raises:
         ValueError: when a setting names something unusable, such as an empty key file.
@@ -90,11 +95,14 @@ def compose(settings: Settings, number: int) -> Worker:
     limits = Limits(settings.max_candidates, settings.max_batch_requests)
     secret = settings.scoring_secret()
     log = open_log(settings, metrics)
-    watchers = [ServedWatcher(log, settings.chunk, settings.log_user_key())] if log else []
+    sampler = Sampler(samples, settings.comparison_sample, metrics) if samples else None
+    watchers: list[Watcher] = [sampler] if sampler else []
+    if log is not None:
+        watchers.append(ServedWatcher(log, settings.chunk, settings.log_user_key()))
     route = ScoringRoute(lifecycle, metrics, limits, settings.max_body_bytes, secret, watchers)
     feedback = FeedbackRoute(log, lifecycle, metrics, settings.max_body_bytes, secret)
     app = ScoringApp(route, feedback, lifecycle, metrics, secret)
-    return Worker(number, settings, lifecycle, metrics, app, log)
+    return Worker(number, settings, lifecycle, metrics, app, log, sampler)
 
 
 class Duty:
@@ -169,7 +177,10 @@ class Duty:
     def _follow(self, order: Order) -> None:
         match order:
             case Follow():
-                self._worker.lifecycle.reconcile(order.desired())
+                desired = order.desired()
+                self._worker.lifecycle.reconcile(desired)
+                if self._worker.sampler is not None:
+                    self._worker.sampler.follow(desired)
             case Bootstrap(version=version):
                 self._worker.lifecycle.bootstrap(version)
             case AskMetrics(id=question):
@@ -217,7 +228,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker; started by the supervisor alone.
 
     Args:
-        arguments: the channel's descriptor, the worker's number and the scoring port.
+        arguments: the channel's descriptor, the worker's number, the scoring port and the folder
+            where comparisons listen.
 
     Returns:
         0 drained or left by the supervisor, 1 could not serve.
@@ -225,11 +237,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="service.worker", description=main.__doc__)
     for name in ("channel", "number", "port"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--samples", type=Path, required=True)
     options = parser.parse_args(arguments)
     begin_log(f"worker {options.number}")
     try:
         settings = read_settings()
-        worker = compose(settings, options.number)
+        worker = compose(settings, options.number, options.samples)
         open_port = partial(listen, settings.host, options.port, shared=True)
         duty = work(worker, own_end(options.channel), open_port, signals=True)
         # The loop is not closed, since that would wait for a load under way.

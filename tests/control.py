@@ -1,6 +1,7 @@
 """Desired states and reports for tests of whatever steers or follows them."""
 
 from model.desired import Change, Desired, Target
+from service.control.finding import Finding
 from service.lifecycle.states import ReplicaState, State, TargetState, WorkerState
 
 CHANGE = Change("first", "a test", "to begin with", 1_700_000_000.0)
@@ -43,3 +44,11 @@ def replica_state(
 ) -> ReplicaState:
     """A replica's report."""
     return ReplicaState(replica=name, host="host", when_s=1.0, revision=revision, workers=workers)
+
+
+class NoGuards:
+    """Finds nothing wrong with anything."""
+
+    async def judge_promotion(self, champion: Target, candidate: Target) -> Finding:
+        """As ``Guards.judge_promotion``: an empty finding."""
+        return Finding()

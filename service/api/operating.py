@@ -84,6 +84,11 @@ def _add_reports(router: APIRouter, plane: ControlPlane) -> None:
         """The desired state, and how far every worker of every replica follows it."""
         return await plane.status()
 
+    @router.get("/comparison")
+    async def comparison() -> dict[str, Any]:
+        """What a canary or shadow changes in the answers, by activity level."""
+        return await plane.comparison()
+
     @router.get("/history")
     async def history(limit: Annotated[int, Query(ge=1, le=10_000)] = 20) -> list[dict[str, Any]]:
         """The audit log: the last revisions, newest first."""

@@ -33,11 +33,3 @@ class Guards(Protocol):
             The finding; what cannot be read or compared is said in it, never raised.
         """
         ...
-
-
-class NoGuards:
-    """Finds nothing wrong with anything."""
-
-    async def judge_promotion(self, champion: Target, candidate: Target) -> Finding:
-        """As ``Guards.judge_promotion``: an empty finding."""
-        return Finding()

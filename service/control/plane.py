@@ -9,8 +9,12 @@ import msgspec
 from model.desired import Desired
 from model.repository import Repository
 from service.control.agreement import Agreement
+from service.control.bundle_parts import BundleParts
+from service.control.comparisons import compared
 from service.control.convergence import followed
 from service.control.finding import Guards
+from service.control.guards import Limits
+from service.control.judge import WHO, Judge
 from service.control.local_copy import LocalCopy
 from service.control.open_state import open_state
 from service.control.operator import Operator
@@ -32,6 +36,7 @@ class ControlPlane:
     watch: Watch
     agreement: Agreement
     operator: Operator
+    judge: Judge
 
     async def status(self) -> dict[str, Any]:
         """What stands where: JSON of the desired state and of every replica.
@@ -51,6 +56,16 @@ class ControlPlane:
             "roles": None if desired is None else roles(desired),
             "replicas": msgspec.to_builtins(replicas),
         }
+
+    async def comparison(self) -> dict[str, Any]:
+        """What canary and shadow would change, as all replicas have found it, and the guard's view.
+
+        Raises:
+            StateUnavailable: when the reports cannot be read.
+        """
+        replicas = await self.agreement.replicas()
+        judging = [replica.findings[WHO] for replica in replicas if WHO in replica.findings]
+        return {"comparisons": compared(replicas), "guard": judging[0] if judging else None}
 
     async def history(self, limit: int) -> Sequence[Desired]:
         """The last revisions, newest first.
@@ -88,4 +103,25 @@ def open_plane(
     )
     watch = Watch(store, fleet, LocalCopy(settings.store, place), beginning, identity)
     agreement = Agreement(store, watch)
-    return ControlPlane(store, watch, agreement, Operator(agreement, targets, guards))
+    judge = Judge(
+        store,
+        agreement,
+        watch,
+        BundleParts(Repository(settings.repository)),
+        limits_of(settings),
+        settings.guard_window_s,
+    )
+    watch.findings = judge.findings
+    operator = Operator(agreement, targets, guards)
+    return ControlPlane(store, watch, agreement, operator, judge)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """From where on the guard of a canary calls something a fault."""
+    return Limits(
+        calls=settings.guard_calls,
+        answers=settings.guard_answers,
+        error_excess=settings.guard_error_excess,
+        p99_ratio=settings.guard_p99_ratio,
+        stability=settings.guard_stability,
+    )

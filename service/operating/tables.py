@@ -29,7 +29,7 @@ def verdict_lines(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
         (v["replica"], v["worker"], v["revision"], v["state"], _seconds(v["seconds"]), v["reason"])
         for v in verdicts
     ]
-    return _table(("replica", "worker", "revision", "state", "loaded in", "reason"), rows)
+    return table(("replica", "worker", "revision", "state", "loaded in", "reason"), rows)
 
 
 def guard_lines(guard: Mapping[str, Any]) -> list[str]:
@@ -71,7 +71,7 @@ def history_text(history: Sequence[Mapping[str, Any]]) -> str:
         for entry in history
     ]
     head = ("revision", "when (UTC)", "who", "action", "champion", "canary", "why")
-    return "\n".join(_table(head, rows))
+    return "\n".join(table(head, rows))
 
 
 def _headline(outcome: Mapping[str, Any]) -> str:
@@ -88,7 +88,7 @@ def _role_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         for role in before
         if before[role] or after[role]
     ]
-    return _table(("role", "before", "after"), rows)
+    return table(("role", "before", "after"), rows)
 
 
 def _replica_lines(replicas: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -97,7 +97,7 @@ def _replica_lines(replicas: Iterable[Mapping[str, Any]]) -> list[str]:
         rows += [_worker_row(replica, worker) for worker in replica["workers"]]
         if not replica["workers"]:
             rows.append((replica["replica"], None, None, None, None, None, "no worker runs"))
-    return _table(("replica", "worker", "pid", "revision", "champion", "canary", "targets"), rows)
+    return table(("replica", "worker", "pid", "revision", "champion", "canary", "targets"), rows)
 
 
 def _worker_row(replica: Mapping[str, Any], worker: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -117,7 +117,8 @@ def _worker_row(replica: Mapping[str, Any], worker: Mapping[str, Any]) -> tuple[
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of aligned columns under a head; None is a dash."""
     cells = [tuple(head), *(tuple(_NONE if c is None else str(c) for c in row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return [

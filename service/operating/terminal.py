@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.operating.admin_client import AdminClient, Refused
+from service.operating.comparison_table import comparison_text
 from service.operating.tables import history_text, outcome_text, status_text, verdict_lines
 from service.operating.verbs import order_document, order_path
 
@@ -55,6 +56,11 @@ def tell_history(options: argparse.Namespace, client: AdminClient) -> None:
     """Print the audit log; raises Refused."""
     answer = client.get(f"/admin/history?limit={options.limit}")
     _tell(answer, history_text, as_json=options.json)
+
+
+def tell_comparison(options: argparse.Namespace, client: AdminClient) -> None:
+    """Print what a canary or shadow changes; raises Refused."""
+    _tell(client.get("/admin/comparison"), comparison_text, as_json=options.json)
 
 
 def tell_refusal(refusal: Refused, *, as_json: bool) -> None:

@@ -17,7 +17,8 @@ def add_verbs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     status.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
     history = commands.add_parser("history", help="who changed what, when and why")
     history.add_argument("--limit", type=_count, default=20, help="revisions; default 20")
-    for verb in (status, history):
+    compare = commands.add_parser("compare", help="what a canary or shadow changes, by level")
+    for verb in (status, history, compare):
         verb.add_argument("--json", action="store_true", help="JSON instead of a table")
         verb.add_argument("--admin", help="URL of the admin port, http://host:port")
 

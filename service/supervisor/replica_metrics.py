@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 ENDS = ("exit", "signal", "hung")
 """How a process may end that nobody asked to."""
+ROLLBACKS = ("errors", "latency", "drift", "alpha")
+"""Why a guard may roll a canary back."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ _SPECS = (
         "The last revision that every worker has settled; below the desired one while they load.",
     ),
     _Spec(
+        "choirrec_canary_rollbacks_total",
+        "counter",
+        "Faults for which this replica's guard rolled a canary back; one may have several.",
+        "reason",
+        ROLLBACKS,
+    ),
+    _Spec(
         "choirrec_state_trouble",
         "gauge",
         "1 while the desired state cannot be read, or a first one cannot be written; else 0.",
@@ -63,6 +72,7 @@ class ReplicaMetrics:
     def __init__(self) -> None:
         """Begin with nothing counted."""
         self.ends = dict.fromkeys(ENDS, 0)
+        self.rollbacks = dict.fromkeys(ROLLBACKS, 0)
 
     def exposition(self, gauges: Mapping[str, float]) -> str:
         """All metrics in Prometheus' text format.
@@ -70,11 +80,16 @@ class ReplicaMetrics:
         Args:
             gauges: their values now, by the names of ``REPLICA_GAUGES``.
         """
+        counters = {
+            "choirrec_worker_ends_total": self.ends,
+            "choirrec_canary_rollbacks_total": self.rollbacks,
+        }
         lines = []
         for spec in _SPECS:
             lines += [f"# HELP {spec.name} {spec.text}", f"# TYPE {spec.name} {spec.kind}"]
             if spec.label:
-                lines += [f'{spec.name}{{{spec.label}="{v}"}} {self.ends[v]}' for v in spec.values]
+                counts = counters[spec.name].items()
+                lines += [f'{spec.name}{{{spec.label}="{v}"}} {n}' for v, n in counts]
             else:
                 lines.append(f"{spec.name} {gauges[spec.name.removeprefix('choirrec_')]}")
         return "".join(f"{line}\n" for line in lines)

@@ -145,6 +145,11 @@ class Workers:
         """The JSON that a sibling said last; None: nothing yet."""
         return self._findings.get(name)
 
+    def note_rollback(self, reasons: Iterable[str]) -> None:
+        """Count a canary that a guard of this replica rolled back, by its faults."""
+        for reason in set(reasons):
+            self._metrics.rollbacks[reason] += 1
+
     async def run(self) -> None:
         """Run every worker until ``drain`` or ``hang_up`` has ended them; killed when cancelled.
 

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.comparison.counts import ComparisonReport, ComparisonTally
+from service.comparison.metrics import comparison_exposition
 from service.metrics import ROUTES, Metrics, ModelName
 from service.settings import Settings
 from service.supervisor.exposition import MergedExposition
@@ -60,6 +62,9 @@ def _exposed() -> Series:
     merged = MergedExposition()
     merged.add(ReplicaMetrics().exposition(dict.fromkeys(REPLICA_GAUGES, 1)))
     merged.add(metrics.exposition().decode(), "0")
+    levels = ComparisonTally().levels
+    compared = ComparisonReport(champion="1/g", challenger="2/g", since_s=0.0, levels=levels)
+    merged.add(comparison_exposition(compared), "shadow")
     series: dict[str, list[dict[str, str]]] = {"up": [{}]}
     for family in text_string_to_metric_families(merged.text().decode()):
         for sample in family.samples:
@@ -150,6 +155,7 @@ def test_there_is_an_alert_for_every_way_to_fail() -> None:
     """Whatever fails, ends, lags, degrades, ages or inverts is told."""
     wanted = "Down NotReady Errors Slow WithoutRedis WithoutGeneration CorruptRecords StaleRecords"
     wanted += " LoadRefused AlphaInverted WorkersEnding NotFollowing StateTrouble LogLosesRows"
+    wanted += " CanaryRolledBack ComparisonNotReady"
     assert set(ALERTS) == {f"Choirrec{name}" for name in wanted.split()}
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from model.desired import Target
 from service.api.admin import create_admin_app
-from service.control.finding import NoGuards
 from service.control.plane import ControlPlane, open_plane
 from service.control.watch import Identity
 from service.features.redis_store import RedisStore
 from service.metrics import Metrics
 from service.settings import Settings
+from tests.control import NoGuards
 from tests.fixtures.bundles import World, publish
 from tests.fixtures.fleets import PlannedFleet
 from tests.fixtures.redis import RedisServer
