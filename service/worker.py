@@ -141,6 +141,8 @@ class Duty:
                     task.cancel()
         finally:
             await self._worker.lifecycle.stop()
+            if self._worker.sampler is not None:
+                self._worker.sampler.close()
             if self._worker.log is not None:
                 await asyncio.to_thread(self._worker.log.close)
             self._channel.close()

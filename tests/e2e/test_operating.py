@@ -145,6 +145,7 @@ def test_runbook_works_as_typed(
         "promote",
         "canary",
         "shadow",
+        "compare",
         "rollback",
         "status",
         "history",

@@ -12,8 +12,10 @@ import httpx
 import numpy as np
 import pytest
 
+from model.evaluation import EVALUATION_FILE, Evaluation
 from model.reference import REFERENCE_FILE, Histogram, ReferenceSketch
 from model.spec import OOV
+from tests.evaluations import EVALUATION
 from tests.fixtures.bundles import (
     AS_OF_S,
     ITEMS,
@@ -33,21 +35,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 STRANGERS = tuple(f"stranger-{number}" for number in range(200))
 MOMENT = {"request_time": AS_OF_S + 4000, "context": {"hour": 13, "weekday": 2}}
-GOOD, BAD, OTHER, BROKEN = 2, 3, 4, 5
+GOOD, BAD, OTHER, BROKEN, UNFAIR = 2, 3, 4, 5, 6
 LIMIT_S = 240.0
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Client]:
-    """Version 1 serves; 2 is the same model, 3 fails low activity, 4 is another, 5 is damaged."""
+    """Version 1 serves; 2 is the same, 3 fails low activity, 4 is another, 5 damaged, 6 unfair."""
     folder = tmp_path_factory.mktemp("shop")
     world = make_world(1)
     sketch = _many_times(reference(world))
     worlds = [world, replace(world, version=GOOD), _without_low_activity(world), make_world(OTHER)]
-    for one in (*worlds, replace(world, version=BROKEN)):
+    for one in (*worlds, *(replace(world, version=number) for number in (BROKEN, UNFAIR))):
         bundle = folder / "repository" / str(one.version)
         write_bundle(one, bundle)
         (bundle / REFERENCE_FILE).write_text(sketch.to_json())
+        if one.version == UNFAIR:
+            (bundle / EVALUATION_FILE).write_text(_better_overall_alone().to_json())
         reseal(bundle, one)
     (folder / "repository" / str(BROKEN) / "reliability.onnx").write_bytes(b"nothing")
     redis = redis_server.client()
@@ -89,6 +93,13 @@ def _without_low_activity(world: World) -> World:
     user = world.tables.user.copy()
     user[OOV] = 40 * np.sign(world.weights.user_side[: user.shape[1], 0])
     return replace(world, version=BAD, tables=replace(world.tables, user=user))
+
+
+def _better_overall_alone() -> Evaluation:
+    """What was measured of a model that gains overall by losing on low-activity users."""
+    low, overall = EVALUATION.segments["low"], EVALUATION.segments["overall"]
+    segments = {"low": replace(low, gauc=0.55), "overall": replace(overall, gauc=0.7)}
+    return replace(EVALUATION, segments={**EVALUATION.segments, **segments})
 
 
 def _order(shop: Client, path: str, **fields: Any) -> dict[str, Any]:
@@ -190,3 +201,18 @@ def test_canary_that_fails_low_activity_users_alone_is_rolled_back(shop: Client)
     assert "activity level 1" in entry["change"]["why"]
     rolled_back = 'choirrec_canary_rollbacks_total{reason="drift"}'
     wait_until(lambda: shop.metric(rolled_back) == 1, LIMIT_S)
+
+
+def test_version_that_loses_on_low_activity_users_is_refused_until_forced(shop: Client) -> None:
+    """Those whom the method is for are not traded for a figure over all, unless one says so."""
+    order = {"who": "a test", "why": "to see", "version": UNFAIR}
+    refused = httpx.post(f"{shop.admin_url}/admin/promote", json=order, timeout=120)
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "guard_refused"
+    assert "low-activity users: 0.5500, the champion's 0.6000" in refused.json()["detail"]
+    assert _asked(shop, "state")["roles"]["candidate"] is None
+    told = _order(shop, "promote", version=UNFAIR, force=True)
+    assert told["guard"]["refused"]
+    entry = _asked(shop, "history?limit=1")[0]
+    assert entry["change"]["forced"]
+    assert entry["change"]["evidence"]["guard"]["evidence"]["candidate"]["low"]["gauc"] == 0.55

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from service.control.guards import Limits
 from service.control.windows import Pair, References, Windows, added, since
 from service.lifecycle.states import ReplicaState, RoleCounts, WorkerState
+from service.metrics import LATENCY_EDGES_S
 from tests.guards import GOOD, sketch, window
 
 PAIR = Pair("2/g", "1/g")
@@ -110,3 +111,19 @@ def test_levels_wait_for_answers_of_their_own() -> None:
         found = windows.look([_report(told)], references, float(moment))
         kinds.append([alarm.kind for alarm in found or ()])
     assert kinds == [[], [], ["drift"]]
+
+
+def test_first_window_is_not_judged_for_latency() -> None:
+    """A canary whose caches are still empty is no slow canary."""
+    fast, slow = [0] * (len(LATENCY_EDGES_S) + 1), [0] * (len(LATENCY_EDGES_S) + 1)
+    fast[2], slow[-2] = 400, 400
+    windows = Windows(PAIR, LIMITS, 0.0, 0.0)
+    windows.look([_report({"2/g": NOTHING, "1/g": NOTHING})], UNREAD, 0.0)
+    told = {
+        "2/g": RoleCounts(requests=400, latency=tuple(slow)),
+        "1/g": RoleCounts(requests=400, latency=tuple(fast)),
+    }
+    assert windows.look([_report(told)], UNREAD, 1.0) == []
+    twice = {name: added(counts, counts) for name, counts in told.items()}
+    found = windows.look([_report(twice)], UNREAD, 2.0)
+    assert [alarm.kind for alarm in found or ()] == ["latency"]
