@@ -1,49 +1,26 @@
-"""Fingerprints: what every (version, generation) must answer, computed without the service."""
+"""Fingerprints: what every target must answer, so that an answer shows who gave it."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from loadtests.swaps.replicas import HOST
+from loadtests.swaps.shop import HOUR, WEEKDAY, Ask, Logits, Shop
 from model.desired import Target
-from tests.fixtures.bundles import AS_OF_S, ITEMS, USERS, World, make_world
 
-Logits = NDArray[np.float64]
-
-TIME_S = AS_OF_S + 4000
-HOUR, WEEKDAY = 13, 2
-CANDIDATES = 20
 BATCH = 3
 """Users of one POST /score/batch."""
 BATCH_EVERY = 8
 """One template of so many is a batch."""
 TEMPLATES = 32
 TOLERANCE = 1e-4
-"""Between the graphs' float32 and the arithmetic here; versions and generations differ by far
-more (``apart``)."""
+"""Between the service's float32 and other arithmetic; targets differ by more (``apart``)."""
 OK = 200
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One user and candidates."""
-
-    user_id: str
-    item_ids: tuple[str, ...]
-
-    def document(self) -> dict[str, object]:
-        """The body of POST /score."""
-        return {
-            "user_id": self.user_id,
-            "item_ids": self.item_ids,
-            "request_time": TIME_S,
-            "context": {"hour": HOUR, "weekday": WEEKDAY},
-        }
 
 
 @dataclass(frozen=True)
@@ -73,21 +50,26 @@ class Judgement:
 class Fingerprints:
     """Requests, and what each target must answer to them."""
 
-    def __init__(self, targets: Sequence[Target]) -> None:
+    def __init__(self, shop: Shop, targets: Sequence[Target]) -> None:
         """Compute every answer beforehand.
 
         Args:
-            targets: in the order in which they will serve; generations are named ``g<number>``.
+            shop: knows the answers.
+            targets: in the order in which they will serve.
 
         Raises:
-            ValueError: when two that follow one another could not be told apart.
+            ValueError: when two that follow one another could not be told apart by every request.
         """
-        self.templates = _templates()
+        self._shop = shop
+        self.templates = _templates(shop)
         self._expected = {target: self._answers(target) for target in dict.fromkeys(targets)}
-        self.apart = min(self._apart(a, b) for a, b in pairwise(targets) if a != b)
-        """The least difference in any answer between targets that follow one another."""
-        if self.apart < 10 * TOLERANCE:
-            raise ValueError(f"targets differ by {self.apart} alone: take other requests")
+        self.apart = min(self._apart(one, other) for one, other in pairwise(targets))
+        """The least largest difference in an answer between targets that follow one another."""
+        if self.apart < 5 * TOLERANCE:
+            raise ValueError(
+                f"an answer differs by {self.apart} at most between two targets, which is too "
+                f"little beside the tolerance of {TOLERANCE}: take other requests"
+            )
 
     def judge(self, template: int, status: int, body: bytes) -> Judgement:
         """Say what an answer is.
@@ -107,32 +89,25 @@ class Fingerprints:
         target = Target(*named.pop())
         if any(answer["degraded"] for answer in answers):
             return Judgement(target, None, degraded=True)
-        found = _logits(answers)
         expected = self._expected.get(target)
-        if expected is None or not _equal(found, expected[template]):
+        if expected is None or not _equal(_logits(answers), expected[template]):
             return Judgement(target, f"not the scores of {target}", mixed=True)
         return Judgement(target, None)
 
     def _answers(self, target: Target) -> list[Logits]:
-        world = records(make_world(target.version), target.generation)
-        return [np.concatenate([_own(world, ask) for ask in t.asks]) for t in self.templates]
+        return [
+            np.concatenate([self._own(target, ask) for ask in template.asks])
+            for template in self.templates
+        ]
+
+    def _own(self, target: Target, ask: Ask) -> Logits:
+        """As ``_logits`` lays it out."""
+        said = self._shop.expected(target, ask)
+        return np.concatenate([said.individual, said.group, [said.alpha_fusion]])
 
     def _apart(self, one: Target, other: Target) -> float:
         pairs = zip(self._expected[one], self._expected[other], strict=True)
         return min(float(np.abs(a - b).max()) for a, b in pairs)
-
-
-def records(world: World, generation: str) -> World:
-    """The world with the records of a generation: every user so many records further.
-
-    Args:
-        world: any version's.
-        generation: ``g<number>``.
-    """
-    turn = int(generation.removeprefix("g")) % len(USERS)
-    turned = USERS[turn:] + USERS[:turn]
-    users = {i: replace(world.users[t], user_id=i) for i, t in zip(USERS, turned, strict=True)}
-    return replace(world, users=users)
 
 
 def payload(path: str, document: Mapping[str, object]) -> bytes:
@@ -142,32 +117,30 @@ def payload(path: str, document: Mapping[str, object]) -> bytes:
     return head.encode() + body
 
 
-def _templates() -> list[Template]:
+def call(shop: Shop, user_id: str, item_ids: Sequence[str]) -> dict[str, Any]:
+    """The body of POST /score for a user and candidates."""
+    context = {"hour": HOUR, "weekday": WEEKDAY}
+    document = {"user_id": user_id, "item_ids": item_ids, "request_time": shop.time_s}
+    return document | {"context": context}
+
+
+def _templates(shop: Shop) -> list[Template]:
     chance = np.random.default_rng(0)
 
     def ask(number: int) -> Ask:
-        items = chance.permutation(len(ITEMS))[:CANDIDATES]
-        return Ask(USERS[number % len(USERS)], tuple(ITEMS[n] for n in items.tolist()))
+        places = chance.choice(len(shop.item_ids), shop.candidates, replace=False).tolist()
+        user_id = shop.user_ids[number % len(shop.user_ids)]
+        return Ask(user_id, tuple(shop.item_ids[place] for place in places))
 
-    templates = []
-    for number in range(TEMPLATES):
-        if number % BATCH_EVERY:
-            one = ask(number)
-            templates.append(Template((one,), payload("/score", one.document())))
-        else:
-            asks = tuple(ask(number + n) for n in range(BATCH))
-            documents = [one.document() for one in asks]
-            templates.append(Template(asks, payload("/score/batch", {"requests": documents})))
-    return templates
+    def template(number: int) -> Template:
+        users = 1 if number % BATCH_EVERY else BATCH
+        asks = tuple(ask(number + place) for place in range(users))
+        calls = [call(shop, one.user_id, one.item_ids) for one in asks]
+        if users == 1:
+            return Template(asks, payload("/score", calls[0]))
+        return Template(asks, payload("/score/batch", {"requests": calls}))
 
-
-def _own(world: World, ask: Ask) -> Logits:
-    """Both channels' logits and alpha_fusion, as ``_logits`` lays them out."""
-    user = world.users[ask.user_id]
-    individual, group, alpha = world.expected(
-        user, world.groups[user.prefix], TIME_S, HOUR, WEEKDAY, ask.item_ids
-    )
-    return np.concatenate([individual, group, [alpha]])
+    return [template(number) for number in range(TEMPLATES)]
 
 
 def _code(body: bytes) -> str:
@@ -182,8 +155,10 @@ def _equal(found: Logits, expected: Logits) -> bool:
     return found.shape == expected.shape and bool(np.abs(found - expected).max() <= TOLERANCE)
 
 
-def _logits(answers: Sequence[Mapping[str, object]]) -> Logits:
-    parts: list[object] = []
+def _logits(answers: Sequence[Mapping[str, Any]]) -> Logits:
+    parts: list[float] = []
     for answer in answers:
-        parts += [answer["individual_logits"], answer["group_logits"], [answer["alpha_fusion"]]]
-    return np.concatenate([np.array(part, np.float64) for part in parts])
+        parts += answer["individual_logits"]
+        parts += answer["group_logits"]
+        parts.append(answer["alpha_fusion"])
+    return np.array(parts, np.float64)

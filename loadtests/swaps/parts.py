@@ -3,13 +3,14 @@
 import asyncio
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from loadtests.swaps.callers import Answer, Callers
+from loadtests.swaps.demo_shop import DemoShop
 from loadtests.swaps.fingerprints import Fingerprints
 from loadtests.swaps.lanes import Lane, open_lanes
 from loadtests.swaps.planted import FAULTS
@@ -17,9 +18,11 @@ from loadtests.swaps.planted_replica import PROGRAM
 from loadtests.swaps.replicas import SERVICE, Replica
 from loadtests.swaps.rollbacks import roll_back_under_load, rollback_figures
 from loadtests.swaps.shadowing import shadow_figures
+from loadtests.swaps.shop import Shop
 from loadtests.swaps.sides import canary_figures
 from loadtests.swaps.stage import FIRST, course, stage
 from loadtests.swaps.swapping import swap_figures, swap_under_load
+from loadtests.swaps.tiny_shop import TinyShop
 from model.desired import Target
 from service.api.server import new_loop
 
@@ -27,6 +30,8 @@ LINES = 8
 """Connections per worker."""
 AT_ONCE = 3
 """Requests under way per worker while the capacity is measured."""
+DEMO_VERSIONS = 4
+"""An export takes seconds, so that few versions take turns."""
 LOAD = 0.6
 """Of the capacity."""
 
@@ -43,6 +48,8 @@ class Plan:
     """Quiet time after each swap."""
     saturate_s: float
     """For the capacity, before swapping and after."""
+    demo_swaps: int
+    """Of bundles of the demo's sizes."""
     planted_swaps: int
     rollbacks: int
     users: int
@@ -52,8 +59,30 @@ class Plan:
     """Of each window with the shadow, and without."""
 
 
-FULL = Plan(200, 20, 1.0, 10.0, 30, 20, 100_000, 8, 8.0)
-QUICK = Plan(20, 8, 0.3, 2.0, 12, 4, 2_000, 2, 3.0)
+FULL = Plan(
+    swaps=200,
+    warm_up=20,
+    rest_s=1.0,
+    saturate_s=10.0,
+    demo_swaps=60,
+    planted_swaps=30,
+    rollbacks=20,
+    users=100_000,
+    shadow_rounds=8,
+    shadow_s=8.0,
+)
+QUICK = Plan(
+    swaps=20,
+    warm_up=8,
+    rest_s=0.3,
+    saturate_s=2.0,
+    demo_swaps=8,
+    planted_swaps=12,
+    rollbacks=4,
+    users=2_000,
+    shadow_rounds=2,
+    shadow_s=3.0,
+)
 
 
 @dataclass(frozen=True)
@@ -74,15 +103,18 @@ class Scene:
 Act = Callable[[Scene], Coroutine[Any, Any, dict[str, Any]]]
 
 
-def play(targets: Sequence[Target], act: Act, program: Sequence[str] = SERVICE) -> dict[str, Any]:
+def play(
+    shop: Shop, targets: Sequence[Target], act: Act, program: Sequence[str] = SERVICE
+) -> dict[str, Any]:
     """Run something on replicas that are started for it.
 
     Args:
+        shop: what is served.
         targets: that will serve, in order.
         act: what to do.
         program: the service, or a broken one.
     """
-    fingerprints = Fingerprints(targets)
+    fingerprints = Fingerprints(shop, targets)
 
     async def run(replicas: Sequence[Replica]) -> dict[str, Any]:
         lanes = await open_lanes(replicas, LINES)
@@ -90,23 +122,29 @@ def play(targets: Sequence[Target], act: Act, program: Sequence[str] = SERVICE) 
 
     with (
         tempfile.TemporaryDirectory(prefix="choirrec-swaps-") as folder,
-        stage(Path(folder), targets, program) as running,
+        stage(Path(folder), shop, targets, program) as running,
         asyncio.Runner(loop_factory=new_loop) as runner,
     ):
-        return runner.run(run(running.replicas))
+        return runner.run(run(running))
 
 
 def swaps(
-    plan: Plan, program: Sequence[str] = SERVICE, rate: float | None = None
+    plan: Plan,
+    shop: Shop | None = None,
+    versions: int | None = None,
+    program: Sequence[str] = SERVICE,
+    rate: float | None = None,
 ) -> dict[str, Any]:
     """Models and generations swapped under load.
 
     Args:
         plan: how many.
+        shop: what is served; None: the tiny one.
+        versions: after as many, versions and generations begin again; None: each comes once.
         program: the service, or a broken one.
         rate: requests per second; None: 60 % of what is measured just before.
     """
-    targets = course(plan.warm_up + plan.swaps)
+    targets = course(plan.warm_up + plan.swaps, versions)
 
     async def act(scene: Scene) -> dict[str, Any]:
         before = await scene.capacity(plan.saturate_s)
@@ -124,7 +162,12 @@ def swaps(
             **_lateness(answers),
         }
 
-    return play(targets, act, program)
+    return play(shop or TinyShop(), targets, act, program)
+
+
+def demo_swaps(plan: Plan) -> dict[str, Any]:
+    """The same with bundles of the demo's sizes, a few of which take turns."""
+    return swaps(replace(plan, swaps=plan.demo_swaps), DemoShop(), DEMO_VERSIONS)
 
 
 def rollbacks(plan: Plan, rate: float) -> dict[str, Any]:
@@ -136,16 +179,18 @@ def rollbacks(plan: Plan, rate: float) -> dict[str, Any]:
         made = await roll_back_under_load(scene.replicas, scene.callers, rate, pair, plan.rollbacks)
         return rollback_figures(made, scene.callers.answers)
 
-    return play(targets, act)
+    return play(TinyShop(), targets, act)
 
 
 def canary(plan: Plan) -> dict[str, Any]:
     """The share of a canary, and whether users stay."""
     targets = course(1)
-    return play(
-        targets,
-        lambda scene: canary_figures(scene.replicas, scene.lanes, targets[1], plan.users),
-    )
+    shop = TinyShop()
+
+    async def act(scene: Scene) -> dict[str, Any]:
+        return await canary_figures(shop, scene.replicas, scene.lanes, targets[1], plan.users)
+
+    return play(shop, targets, act)
 
 
 def shadow(plan: Plan, rate: float) -> dict[str, Any]:
@@ -157,7 +202,7 @@ def shadow(plan: Plan, rate: float) -> dict[str, Any]:
             scene.replicas, scene.callers, rate, targets[1], plan.shadow_rounds, plan.shadow_s
         )
 
-    return play(targets, act)
+    return play(TinyShop(), targets, act)
 
 
 def planted(plan: Plan, fault: str, rate: float) -> dict[str, Any]:
@@ -170,8 +215,8 @@ def planted(plan: Plan, fault: str, rate: float) -> dict[str, Any]:
     """
     if fault not in FAULTS:
         raise ValueError(f"fault {fault!r}, known are {', '.join(FAULTS)}")
-    smaller = Plan(**{**vars(plan), "swaps": plan.planted_swaps, "warm_up": QUICK.warm_up})
-    return swaps(smaller, (PROGRAM, fault), rate)
+    smaller = replace(plan, swaps=plan.planted_swaps, warm_up=QUICK.warm_up)
+    return swaps(smaller, program=(PROGRAM, fault), rate=rate)
 
 
 def _lateness(answers: Sequence[Answer]) -> Mapping[str, float]:

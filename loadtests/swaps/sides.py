@@ -6,11 +6,13 @@ from typing import Any
 
 import orjson
 
-from loadtests.swaps.fingerprints import OK, TIME_S, payload
+from loadtests.swaps.fingerprints import OK, call, payload
 from loadtests.swaps.lanes import Lane
 from loadtests.swaps.replicas import Replica
+from loadtests.swaps.shop import Shop
 from model.desired import Target
-from tests.fixtures.bundles import ITEMS
+
+Call = Mapping[str, Any]
 
 SHARE, RAISED = 0.1, 0.2
 AT_ONCE = 50
@@ -18,11 +20,12 @@ AT_ONCE = 50
 
 
 async def canary_figures(
-    replicas: Sequence[Replica], lanes: Sequence[Lane], target: Target, users: int
+    shop: Shop, replicas: Sequence[Replica], lanes: Sequence[Lane], target: Target, users: int
 ) -> dict[str, Any]:
     """Give a canary a share and ask for every user twice, then raise the share and ask again.
 
     Args:
+        shop: what is served.
         replicas: the first takes the orders.
         lanes: of every worker; each user asks another worker each time.
         target: the canary's.
@@ -32,13 +35,14 @@ async def canary_figures(
         ``canary_share_error`` in points; ``canary_sticky``, the share of users whom the second
         answer and the raised share left on their side, or took in; and what they follow from.
     """
-    names = [f"caller-{number}" for number in range(users)]
+    calls = [call(shop, f"caller-{number}", [shop.item_ids[0]]) for number in range(users)]
+    names = [one["user_id"] for one in calls]
     order = {"version": target.version, "generation": target.generation}
     await asyncio.to_thread(replicas[0].order, "canary", share=SHARE, **order)
-    first = await _sides(lanes, names, 0)
-    second = await _sides(lanes, names, 1)
+    first = await _sides(lanes, calls, 0)
+    second = await _sides(lanes, calls, 1)
     await asyncio.to_thread(replicas[0].order, "canary", share=RAISED, **order)
-    raised = await _sides(lanes, names, 2)
+    raised = await _sides(lanes, calls, 2)
     await asyncio.to_thread(replicas[0].order, "canary/stop")
     inside = [name for name in names if first[name] == target.version]
     stayed = sum(first[name] == second[name] for name in names)
@@ -57,25 +61,25 @@ async def canary_figures(
     }
 
 
-async def _sides(lanes: Sequence[Lane], users: Sequence[str], turn: int) -> Mapping[str, int]:
+async def _sides(lanes: Sequence[Lane], calls: Sequence[Call], turn: int) -> Mapping[str, int]:
     """The version that answered each user, asked of the worker after the last time's."""
-    parts: list[list[Sequence[str]]] = [[] for _ in lanes]
-    for number in range(0, len(users), AT_ONCE):
+    parts: list[list[Sequence[Call]]] = [[] for _ in lanes]
+    for number in range(0, len(calls), AT_ONCE):
         place = (number // AT_ONCE + turn) % len(lanes)
-        parts[place].append(users[number : number + AT_ONCE])
+        parts[place].append(calls[number : number + AT_ONCE])
     found: dict[str, int] = {}
     asked = (_ask(lane, part, found) for lane, part in zip(lanes, parts, strict=True))
     await asyncio.gather(*asked)
     return found
 
 
-async def _ask(lane: Lane, parts: Sequence[Sequence[str]], found: dict[str, int]) -> None:
-    for users in parts:
-        requests = [{"user_id": u, "item_ids": [ITEMS[0]], "request_time": TIME_S} for u in users]
-        status, body = await _answer(lane, payload("/score/batch", {"requests": requests}))
+async def _ask(lane: Lane, parts: Sequence[Sequence[Call]], found: dict[str, int]) -> None:
+    for calls in parts:
+        status, body = await _answer(lane, payload("/score/batch", {"requests": calls}))
         if status != OK:
             raise RuntimeError(f"POST /score/batch answered {status}: {body[:200]!r}")
         versions = [answer["model_version"] for answer in orjson.loads(body)["responses"]]
+        users = (one["user_id"] for one in calls)
         found.update(zip(users, versions, strict=True))
 
 

@@ -2,56 +2,48 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.swaps.fingerprints import records
 from loadtests.swaps.replicas import SERVICE, Replica, replicas
+from loadtests.swaps.shop import Shop
 from model.desired import Target
-from tests.fixtures.bundles import make_world, publish, write_bundle
 from tests.fixtures.redis import running_redis
 
 FIRST = Target(1, "g0")
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Replicas that run and serve the first target."""
-
-    replicas: Sequence[Replica]
-
-
-def course(swaps: int) -> list[Target]:
+def course(swaps: int, versions: int | None = None) -> list[Target]:
     """The first target, and one more for each swap: of the model and of the generation in turn.
 
     Args:
         swaps: of both kinds together.
+        versions: after as many, versions and generations begin again; None: each comes once.
     """
-    targets = [FIRST]
-    for number in range(swaps):
-        version, generation = targets[-1].version, int(targets[-1].generation[1:])
-        moves = (Target(version + 1, f"g{generation}"), Target(version, f"g{generation + 1}"))
-        targets.append(moves[number % 2])
-    return targets
+    cycle = versions or swaps + 1
+    return [
+        Target(1 + (number + 1) // 2 % cycle, f"g{number // 2 % cycle}")
+        for number in range(swaps + 1)
+    ]
 
 
 @contextmanager
 def stage(
-    folder: Path, targets: Sequence[Target], program: Sequence[str] = SERVICE
-) -> Iterator[Stage]:
+    folder: Path, shop: Shop, targets: Sequence[Target], program: Sequence[str] = SERVICE
+) -> Iterator[Sequence[Replica]]:
     """Write everything the targets need and start the replicas; all ends with the block.
 
     Args:
         folder: for everything.
+        shop: what is sold.
         targets: the first one serves.
         program: the service, or a broken one.
     """
     for version in sorted({target.version for target in targets}):
-        write_bundle(make_world(version), folder / "repository" / str(version))
+        shop.write(version, folder / "repository" / str(version))
     (folder / "redis").mkdir()
     with running_redis(folder / "redis") as redis:
         for name in dict.fromkeys(target.generation for target in targets):
-            publish(records(make_world(1), name), redis.client(), name)
+            shop.publish(name, redis)
         environment = {
             "CHOIRREC_REPOSITORY": str(folder / "repository"),
             "CHOIRREC_REDIS_URL": redis.url,
@@ -64,4 +56,4 @@ def stage(
             "CHOIRREC_GUARD_WINDOW_S": "86400",
         }
         with replicas(environment, folder, program) as running:
-            yield Stage(running)
+            yield running
