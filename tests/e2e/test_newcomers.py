@@ -254,7 +254,7 @@ def test_absent_encoder_is_told_and_the_user_is_unknown(
         process.terminate()
         _, log = process.communicate(timeout=20)
     lines = log.decode().splitlines()
-    assert [line for line in lines if f"WARNING newcomers get no group: {reason}" in line]
+    assert [line for line in lines if f"WARNING worker 0: newcomers get no group: {reason}" in line]
     assert all(line[:4].isdigit() for line in lines), "a library set up the log in its own way"
 
 
