@@ -28,10 +28,12 @@ class Finished:
         self._path = path
         self._plan = asdict(plan)
         self.figures: dict[str, dict[str, Any]] = {}
+        self.loads: dict[str, float] = {}
+        """Of the machine when a part began: the mean number of runnable tasks of a minute."""
         if path.exists():
             found = json.loads(path.read_text())
             if found["plan"] == self._plan:
-                self.figures = found["figures"]
+                self.figures, self.loads = found["figures"], found["loads"]
 
     def part(self, name: str, measure: Part) -> dict[str, Any]:
         """The figures of a part, measured unless they are there already."""
@@ -39,10 +41,11 @@ class Finished:
             print(f"{name}: measured before", flush=True)
         else:
             print(f"{name}: load {os.getloadavg()[0]:.1f}", flush=True)
-            load = round(os.getloadavg()[0], 1)
-            self.figures[name] = {**measure(), "load_before": load}
+            self.loads[name] = round(os.getloadavg()[0], 1)
+            self.figures[name] = measure()
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(json.dumps({"plan": self._plan, "figures": self.figures}))
+            found = {"plan": self._plan, "figures": self.figures, "loads": self.loads}
+            self._path.write_text(json.dumps(found))
         return self.figures[name]
 
     def forget(self) -> None:
@@ -61,16 +64,15 @@ def measure(plan: Plan, finished: Finished) -> dict[str, Any]:
         The figures of swaps, rollbacks and canary by name, those of the shadow and of planted
         faults below their own.
     """
+    # First what a busy machine cannot spoil.
+    canary = finished.part("canary", partial(parts.canary, plan))
+    faults = {name: finished.part(name, partial(parts.planted, plan, name)) for name in FAULTS}
     swaps = finished.part("swaps", partial(parts.swaps, plan))
     rate = float(swaps["offered"])
     demo = finished.part("demo", partial(parts.demo_swaps, plan))
     rollbacks = finished.part("rollbacks", partial(parts.rollbacks, plan, rate))
-    canary = finished.part("canary", partial(parts.canary, plan))
     shadow = finished.part("shadow", partial(parts.shadow, plan, rate))
-    faults = {
-        name: finished.part(name, partial(parts.planted, plan, name, rate / 2)) for name in FAULTS
-    }
-    figures = {**swaps, **rollbacks, **canary}
+    figures = {**swaps, **rollbacks, **canary, "shadow_failed": shadow["shadow_failed"]}
     answers = 0 if plan == QUICK else ANSWERS
     return {
         **figures,
@@ -81,6 +83,7 @@ def measure(plan: Plan, finished: Finished) -> dict[str, Any]:
         },
         "falls_short": complaints(figures, answers),
         "machine": {"cores": os.cpu_count(), "system": platform.platform()},
+        "load_before": finished.loads,
         "setup": {"replicas": REPLICAS, "workers": WORKERS, "plan": asdict(plan)},
     }
 

@@ -43,7 +43,7 @@ def test_swaps_at_the_demos_sizes_fail_nothing_and_mix_nothing() -> None:
 )
 def test_planted_fault_is_noticed(fault: str, noticed: str) -> None:
     """A service that leaks, unloads first or mixes does not pass for a sound one."""
-    assert noticed in complaints(parts.planted(QUICK, fault, RATE))
+    assert noticed in complaints(parts.planted(QUICK, fault))
 
 
 def test_rollback_reaches_every_worker_under_load() -> None:
@@ -59,3 +59,10 @@ def test_canary_gets_its_share_and_keeps_its_users() -> None:
     assert figures["canary_sticky"] == 1.0
     by_chance = 100 * (0.1 * 0.9 / QUICK.users) ** 0.5
     assert figures["canary_share_error"] < 5 * by_chance, figures
+
+
+def test_shadow_scores_beside_the_champion_and_fails_nobody() -> None:
+    """While it works and while it begins and ends, every answer is right and the champion's."""
+    figures = parts.shadow(QUICK, RATE)
+    assert figures["shadow_failed"] == 0, figures
+    assert figures["scored"] > 0
