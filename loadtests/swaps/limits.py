@@ -13,6 +13,7 @@ _AT_MOST: Mapping[str, float] = {
     "failed": 0,
     "mixed": 0,
     "p99_ratio": P99_RATIO,
+    "memory_growth": MEMORY_GROWTH,
     "memory_growth_200": MEMORY_GROWTH,
     "rollback_s": ROLLBACK_S,
     "rollback_failed": 0,

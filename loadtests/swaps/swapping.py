@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from tqdm import tqdm
@@ -120,7 +120,7 @@ def out_of_turn(first: Target, swaps: Sequence[Swap], answers: Sequence[Answer])
 
 
 def memory_growth(swaps: Sequence[Swap], warm_up: int) -> dict[str, Any]:
-    """Resident memory of all workers at the end over that after the warm-up, less 1.
+    """Resident memory of all workers after the last swap over that after the warm-up, less 1.
 
     Args:
         swaps: in order, of models and generations in turn.
@@ -128,15 +128,18 @@ def memory_growth(swaps: Sequence[Swap], warm_up: int) -> dict[str, Any]:
             half of it, an even number, so that both kinds of swap count alike.
 
     Returns:
-        ``memory_growth``; the same for 200 swaps at this pace; and both looks.
+        ``memory_growth``; ``memory_growth_200``, what the steady growth per swap comes to in 200
+        of them, by the median growth from one swap of a kind to the next of it, which what comes
+        once does not move; and both looks.
     """
     look = max(warm_up // 4 * 2, 2)
     before = fmean(swap.resident_bytes for swap in swaps[max(warm_up - look, 0) : warm_up])
     after = fmean(swap.resident_bytes for swap in swaps[-look:])
-    growth = after / before - 1
+    sizes = [swap.resident_bytes for swap in swaps[warm_up:]]
+    per_swap = [(later - one) / 2 for one, later in zip(sizes, sizes[2:], strict=False)]
     return {
-        "memory_growth": round(growth, 4),
-        "memory_growth_200": round(growth * 200 / (len(swaps) - warm_up), 4),
+        "memory_growth": round(after / before - 1, 4),
+        "memory_growth_200": round(200 * median(per_swap) / before, 4),
         "resident_mib": {"warm": round(before / 2**20, 1), "end": round(after / 2**20, 1)},
     }
 
