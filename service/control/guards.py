@@ -37,7 +37,7 @@ class Limits:
     """From where on a difference is a fault; it must be beyond chance, too."""
 
     calls: int = 500
-    """Calls of the canary before errors and latency are judged."""
+    """Calls on either side before a window ends; errors are judged by the canary's alone."""
     answers: int = 200
     """Answers per level, on either side, before scores and alpha_fusion are judged."""
     error_excess: float = 0.005
@@ -60,8 +60,11 @@ class Alarm:
 
 
 def judge_errors(canary: RoleCounts, champion: RoleCounts, limits: Limits) -> Alarm | None:
-    """Whether the canary fails more often than the champion beside it."""
-    if canary.requests < limits.calls or champion.requests < limits.calls:
+    """Whether the canary fails more often than the champion beside it, which may have few calls.
+
+    The test is exact, so that few calls of the champion make it slow to judge, not rash.
+    """
+    if canary.requests < limits.calls or not champion.requests:
         return None
     rate, usual = canary.errors / canary.requests, champion.errors / champion.requests
     chance = excess_chance(canary.errors, canary.requests, champion.errors, champion.requests)

@@ -64,7 +64,7 @@ class Windows:
         Args:
             pair: what is compared.
             limits: from where on something is a fault.
-            window_s: a window lasts so long at least, and until it holds enough calls.
+            window_s: a window lasts so long at least, and until both hold enough calls.
             now_s: the present moment, on any clock that only grows.
         """
         self.pair = pair
@@ -72,7 +72,7 @@ class Windows:
         """Windows so far."""
         self._limits = limits
         self._window_s = window_s
-        self._began_s = now_s
+        self._due_s = now_s + window_s
         self._seen: dict[_Worker, tuple[int, Mapping[str, RoleCounts]]] = {}
         self._calls = _Sides()
         self._levels = {level: _Sides() for level in range(1, LEVELS + 1)}
@@ -95,10 +95,14 @@ class Windows:
         fresh = self._fresh(replicas)
         for sides in (self._calls, self._alpha, *self._levels.values()):
             sides.add(fresh)
-        enough = self._calls.canary.requests >= self._limits.calls
-        if now_s - self._began_s < self._window_s or not enough:
+        if now_s < self._due_s or self._calls.canary.requests < self._limits.calls:
             return None
-        self._began_s = now_s
+        self._due_s = now_s + self._window_s
+        if self._calls.champion.requests < self._limits.calls:
+            # The canary answers most users. A p99 cannot be told from few calls; failures can, and
+            # so many people must not wait for the champion's calls.
+            alarm = judge_errors(self._calls.canary, self._calls.champion, self._limits)
+            return None if alarm is None else [alarm]
         self.judged += 1
         return self._judge(references)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,45 @@ def test_window_lasts_its_time_and_until_it_has_calls_enough() -> None:
     assert windows.look([_report(_calls(520, 2000))], UNREAD, 62.0) is None
     assert windows.look([_report(_calls(601, 2000))], UNREAD, 90.0) == []
     assert windows.judged == 2
+
+
+def test_window_lasts_until_the_champion_has_calls_enough_too() -> None:
+    """A canary of most users is not said to be without a fault before it could have shown one."""
+    windows = Windows(PAIR, LIMITS, 30.0, 0.0)
+    windows.look([_report(_calls(0, 0))], UNREAD, 0.0)
+    assert windows.look([_report(_calls(900, 99))], UNREAD, 31.0) is None
+    assert windows.judged == 0
+    assert windows.look([_report(_calls(910, 100))], UNREAD, 62.0) == []
+    assert windows.judged == 1
+
+
+@pytest.mark.parametrize("calls_per_s", [10, 30, 100])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.55, 0.6, 0.8, 0.95])
+def test_failing_canary_is_found_at_any_share(share: float, calls_per_s: int) -> None:
+    """A canary whose every call fails is found once it has calls enough, whoever has most."""
+    windows = Windows(PAIR, Limits(), 30.0, 0.0)
+    windows.look([_report(_calls(0, 0))], UNREAD, 0.0)
+    canary_s, champion_s = share * calls_per_s, (1 - share) * calls_per_s
+    for now_s in range(1, 3600):
+        canary, champion = round(canary_s * now_s), round(champion_s * now_s)
+        if windows.look([_report(_calls(canary, champion, canary))], UNREAD, now_s):
+            break
+    assert now_s <= max(30, Limits().calls / canary_s) + 31
+
+
+def test_few_calls_of_the_champion_raise_no_alarm_by_chance() -> None:
+    """Where both fail alike, a champion with little traffic gets nobody rolled back."""
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        windows = Windows(PAIR, Limits(), 30.0, 0.0)
+        told = _calls(0, 0)
+        for now_s in range(0, 900, 10):
+            assert not windows.look([_report(told)], UNREAD, float(now_s))
+            more = {
+                "2/g": RoleCounts(requests=190, errors=int(rng.binomial(190, 0.1))),
+                "1/g": RoleCounts(requests=10, errors=int(rng.binomial(10, 0.1))),
+            }
+            told = {name: added(told[name], counts) for name, counts in more.items()}
 
 
 def test_what_was_counted_before_the_first_look_is_left_out() -> None:
