@@ -12,6 +12,7 @@ from model.desired import Change, Desired, Target
 from service.control.changes import again, withdraw
 from service.control.local_copy import LocalCopy
 from service.control.orphan import OrphanClock
+from service.control.roll import Roll
 from service.control.state_store import StateStore
 from service.errors import LoadRefused, StateUnavailable
 from service.lifecycle.states import ReplicaState
@@ -80,6 +81,8 @@ class Watch:
         self._woken = asyncio.Event()
         self._first_try_s = 0.0
         self._orphan = OrphanClock()
+        self.roll = Roll(REPORT_LIFE_S)
+        """Who reported lately, and who fell silent."""
         self.known = copy.read()
         """The newest document this replica has seen."""
         self.told = 0
@@ -109,6 +112,12 @@ class Watch:
         """Look at the store now, for it has just been changed."""
         self._woken.set()
 
+    def follow(self, written: Desired) -> None:
+        """Follow a document that was just written, which a store that loses it gets back."""
+        if self.known is None or written.revision > self.known.revision:
+            self._take(written)
+        self.wake()
+
     async def run(self) -> None:
         """Follow and report until cancelled; nothing that goes wrong ends it."""
         async with asyncio.TaskGroup() as tasks:
@@ -125,9 +134,10 @@ class Watch:
             self._go_on_without()
 
     async def report_once(self) -> None:
-        """Tell the other replicas how this one stands, if the store can be reached."""
+        """Tell the other replicas how this one stands, and hear them, if the store answers."""
         try:
             await self._store.report(self.state(), REPORT_LIFE_S)
+            self.roll.call(await self._store.replicas())
         except StateUnavailable as error:
             _log.debug("no report: %s", error.detail)
 
@@ -167,10 +177,12 @@ class Watch:
 
     async def _put_back(self, found: Desired | None, known: Desired) -> None:
         revision = 0 if found is None else found.revision
-        _log.warning(
-            "the state store holds revision %d; revision %d is put back", revision, known.revision
-        )
-        await self._store.change(revision, known)
+        if await self._store.change(revision, known):
+            _log.warning(
+                "the state store held revision %d; revision %d was put back",
+                revision,
+                known.revision,
+            )
 
     async def _settle(self, found: Desired) -> None:
         """Two documents of one revision: what the store holds wins, under the next number."""
