@@ -1,16 +1,12 @@
 """Outcomes: what was told of the requests, each counted once however often it was told."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from model.served_log import COLUMNS, OUTCOMES, SUFFIX
-from offline.rules import ConfigError
+from model.served_log import COLUMNS, OUTCOMES
+from offline.online.files import Files
 
 CLOCKS_S = 60.0
 """By how much the clocks of the service and of whoever tells outcomes may differ."""
@@ -71,33 +67,13 @@ class Outcomes:
         return kept
 
 
-def read_outcomes(folder: Path) -> Outcomes:
+def read_outcomes(files: Files) -> Outcomes:
     """Read all outcomes of a log.
 
     Raises:
-        ConfigError: when a file is not what the service writes.
+        ConfigError: when no file of them can be read.
     """
     outcomes = Outcomes()
-    for path in files_of(folder, OUTCOMES):
-        for row in read_columns(path, OUTCOMES, tuple(COLUMNS[OUTCOMES])).to_pylist():
-            outcomes.add(row)
+    for row in files.rows(OUTCOMES, COLUMNS[OUTCOMES]):
+        outcomes.add(row)
     return outcomes
-
-
-def files_of(folder: Path, kind: str) -> list[Path]:
-    """The whole files of one kind, the oldest first."""
-    return sorted((folder / kind).glob(f"*{SUFFIX}"))
-
-
-def read_columns(path: Path, kind: str, names: Iterable[str]) -> "pa.Table":
-    """Some columns of a file of the log.
-
-    Raises:
-        ConfigError: when it is no Parquet file or lacks a column.
-    """
-    try:
-        return pq.read_table(path, columns=list(names))
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(
-            f"{path} is not a file of {kind} as this version writes it: {error}"
-        ) from error

@@ -1,15 +1,16 @@
 """Reading: the files of a served log become one joined log."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from model.served_log import SERVED
+from offline.online.files import Files
 from offline.online.joined import Joined, Labelled, Rows, requests_of
-from offline.online.outcomes import Outcomes, Told, files_of, read_columns, read_outcomes
+from offline.online.outcomes import Outcomes, Told, read_outcomes
 from offline.rules import ConfigError
 
 _NAMES = ("request_id", "served_s", "user_id")
@@ -25,6 +26,7 @@ def read_log(folder: Path, window_s: float, rows: Rows) -> Joined:
     A request counts once its window has closed, so that requests of different ages can be
     compared: its outcomes are final. Of several answers under one id the last one counts, since
     it is what the caller used; an id that stands for several users says nothing, and is left out.
+    Files that cannot be read are counted.
 
     Args:
         folder: of the log.
@@ -32,39 +34,34 @@ def read_log(folder: Path, window_s: float, rows: Rows) -> Joined:
         rows: which candidates have a label.
 
     Raises:
-        ConfigError: when there is no log, a file is none of it, or no request counts.
+        ConfigError: when there is no log, none of its files can be read, or no request counts.
     """
-    if not files_of(folder, SERVED):
+    files = Files(folder)
+    index = _Index(files)
+    if not index.counts:
         raise ConfigError(f"{folder / SERVED} holds no file of a served log; see CHOIRREC_LOG")
-    outcomes = read_outcomes(folder)
-    index = _Index(folder)
+    outcomes = read_outcomes(files)
     until_s = max(index.newest_s, outcomes.newest_s)
     joining = _Joining(outcomes, index.counts, window_s, rows)
-    for row in _served(folder, _COLUMNS):
+    for row in files.rows(SERVED, _COLUMNS):
         if index.counts_for(row):
             joining.take(row, closed=row["served_s"] + window_s <= until_s)
-    counts = Counter(joining.counts) + outcomes.counts
+    counts = Counter(joining.counts) + outcomes.counts + Counter(files.counts())
     counts["outcomes of requests not in the log"] = sum(
         len(told) for request_id, told in outcomes.by_request.items() if request_id not in index
     )
     return joining.joined(counts, window_s)
 
 
-def _served(folder: Path, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    for path in files_of(folder, SERVED):
-        for batch in read_columns(path, SERVED, names).to_batches(max_chunksize=4096):
-            yield from batch.to_pylist()
-
-
 class _Index:
     """Which row of each request id counts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, files: Files) -> None:
         self.counts: Counter[str] = Counter()
         self.newest_s = 0.0
         self._last: dict[str, tuple[float, str]] = {}
         self._ambiguous: set[str] = set()
-        for row in _served(folder, _NAMES):
+        for row in files.rows(SERVED, _NAMES):
             self._see(row["request_id"], row["served_s"], row["user_id"])
 
     def __contains__(self, request_id: str) -> bool:

@@ -1,5 +1,6 @@
 """A logged request: the parts that decided its scores, as they were read from the log."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from service.scorer import Moment, Scores
 
 STOOD_IN = ("newcomer", "unavailable")
 """User statuses in which the request's own attributes may stand in for a record."""
+_log = logging.getLogger("choirrec")
 
 
 class NotLogged(LookupError):
@@ -82,14 +84,23 @@ def find_logged(folder: Path, request_id: str) -> LoggedRequest:
 
     Raises:
         NotLogged: when the log does not hold it, or a record in it is damaged.
-        ValueError: when the package that reads the files is not installed.
-        OSError: when a file cannot be read.
+        ValueError: when the folder is no log, or the package that reads it is not installed.
     """
-    rows = logged_rows(folder, SERVED, request_id)
+    if not (folder / SERVED).is_dir():
+        raise ValueError(
+            f"{folder} is not the folder of a log, since there is no {folder / SERVED}; expected "
+            "the one that CHOIRREC_LOG names"
+        )
+    damaged: list[str] = []
+    rows = logged_rows(folder, SERVED, request_id, damaged.append)
+    for told in damaged:
+        _log.warning("%s", told)
     if not rows:
+        unread = f", or it is in one of {len(damaged)} files that cannot be read"
+        unread = unread if damaged else ""
         raise NotLogged(
             f"request {request_id!r} is not in {folder}: it was not sampled, its file is not "
-            "closed yet or was removed to make room, or it was never answered"
+            f"closed yet or was removed to make room, or it was never answered{unread}"
         )
     row = max(rows, key=lambda one: float(one["served_s"]))
     try:

@@ -1,5 +1,7 @@
 """Opening the log by the settings: not at all, or with the package that writes its files."""
 
+import logging
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +14,7 @@ from service.settings import Settings
 MISSING = (
     "the served log needs pyarrow, which is not installed: pip install 'choirrec-serving[log]'"
 )
+_log = logging.getLogger("choirrec")
 _FILES = "service.feedback.parquet_files"
 
 
@@ -65,6 +68,8 @@ def files(wanted_by: str) -> Any:
         raise ValueError(f"{wanted_by}: {MISSING} ({error})") from error
 
 
-def logged_rows(folder: Path, kind: str, request_id: str) -> list[dict[str, Any]]:
-    """All rows of one request, the newest first; raises ValueError and OSError."""
-    return list(files("--log").find_rows(folder, kind, request_id))
+def logged_rows(
+    folder: Path, kind: str, request_id: str, tell: Callable[[str], None] = _log.warning
+) -> list[dict[str, Any]]:
+    """All rows of one request, the newest first; arguments as ``find_rows``, raises ValueError."""
+    return list(files("--log").find_rows(folder, kind, request_id, tell))

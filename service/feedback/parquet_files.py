@@ -4,8 +4,9 @@ It is imported by name alone (``service.feedback.opening``): a service that keep
 pyarrow and is 150 MB smaller.
 """
 
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ SCHEMAS: Mapping[str, "pa.Schema"] = {
     for kind, columns in COLUMNS.items()
 }
 """By folder: served, outcomes."""
+
+
+_log = logging.getLogger("choirrec")
 
 
 class ParquetPart:
@@ -80,32 +84,41 @@ class ParquetPart:
             self._partial.unlink(missing_ok=True)
 
 
-def find_rows(folder: Path, kind: str, request_id: str) -> Iterator[dict[str, Any]]:
+def find_rows(
+    folder: Path, kind: str, request_id: str, tell: Callable[[str], None] = _log.warning
+) -> Iterator[dict[str, Any]]:
     """Look a request up, in the newest files first.
 
     Args:
         folder: of the log.
         kind: served or outcomes.
         request_id: whose rows.
+        tell: hears of every file that cannot be read; it is passed over, and so, in silence, is one
+            that was just removed.
 
     Yields:
         Rows as dictionaries; several where a caller used one id several times.
-
-    Raises:
-        OSError: when a file cannot be read as Parquet; one that was just removed is passed over.
     """
     for path in sorted((folder / kind).glob(f"*{SUFFIX}"), reverse=True):
         try:
-            with path.open("rb") as file:
-                ids = pq.read_table(file, columns=["request_id"])["request_id"]
-                if request_id not in ids.to_pylist():
-                    continue
-                table = pq.read_table(file, filters=[("request_id", "=", request_id)])
+            yield from _rows_of(path, kind, request_id)
         except FileNotFoundError:
             continue
-        except pa.ArrowException as error:
-            raise OSError(f"{path} is no readable Parquet file: {error}") from error
-        yield from reversed(table.to_pylist())
+        except (OSError, ValueError, pa.ArrowException) as error:
+            tell(f"{path} cannot be read, and was passed over: {error}")
+
+
+def _rows_of(path: Path, kind: str, request_id: str) -> Iterator[dict[str, Any]]:
+    # Arrow's own file: its threads must not wait for the interpreter's lock of a process that ends.
+    with pa.OSFile(str(path), "rb") as source, pq.ParquetFile(source) as file:
+        if missing := set(COLUMNS[kind]) - set(file.schema_arrow.names):
+            raise OSError(f"it has no column {min(missing)}")
+        for group in reversed(range(file.num_row_groups)):
+            ids = file.read_row_group(group, ["request_id"], use_threads=False)["request_id"]
+            places = [n for n, one in enumerate(ids.to_pylist()) if one == request_id]
+            if places:
+                table = file.read_row_group(group, use_threads=False)
+                yield from reversed(table.take(places).to_pylist())
 
 
 def _table(rows: Sequence[Row], schema: "pa.Schema") -> "pa.Table":

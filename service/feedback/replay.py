@@ -93,7 +93,7 @@ def replay(settings: Settings, wish: Wish) -> Replay:
 
     Raises:
         NotReplayed: when the request, its model or a generation that was named is not there.
-        ValueError, OSError: as ``find_logged``.
+        ValueError: as ``find_logged``.
     """
     try:
         logged = find_logged(wish.log, wish.request_id)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.served_log import SERVED
+from model.served_log import OUTCOMES, SERVED
 from offline.__main__ import main
 from offline.evaluation import gauc, user_aucs
 from offline.online.ab import Experiment, Gain, experiments
@@ -233,3 +233,18 @@ def test_command_refuses_what_is_no_log(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / SERVED / "a.parquet").write_bytes(b"junk")
     assert main(["online", "--log", str(tmp_path)]) == 2
     assert "a.parquet is not a file of served" in capsys.readouterr().err
+
+
+def test_file_that_cannot_be_read_stops_no_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged file is named and counted in the head; the requests of all others count."""
+    log = experiment(tmp_path / "log", 400, gain=0.5)
+    for kind in (SERVED, OUTCOMES):
+        (log / kind / "damaged.parquet").write_bytes(b"junk")
+    assert main(["online", "--log", str(log)]) == 0
+    told, warnings = capsys.readouterr()
+    assert "- requests that count: 400\n" in told
+    assert "- files of requests that cannot be read: 1\n" in told
+    assert "- files of outcomes that cannot be read, so that figures are too low: 1\n" in told
+    assert warnings.count("damaged.parquet is not a file of") == 2

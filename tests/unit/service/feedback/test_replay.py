@@ -1,6 +1,7 @@
 """Replay: a logged request comes out as it was answered, and changes find their cause."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from redis import Redis
 
 from model.generation import COMPLETE_GENERATIONS
+from model.served_log import SERVED
 from service import cli
 from service.feedback import logged as logged_module
 from service.feedback import replay as replay_module
@@ -224,6 +226,27 @@ def test_what_is_not_there_is_named(scene: Scene, wish: dict[str, Any], words: s
     """An operator reads what is missing and why it may be."""
     with pytest.raises(NotReplayed, match=words):
         scene.replay(**wish)
+
+
+def test_file_that_cannot_be_read_stops_no_replay(
+    scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged file is named, whether the request stands in another one or perhaps in it."""
+    log = tmp_path / "log"
+    shutil.copytree(scene.log, log)
+    broken = log / SERVED / "99999999.parquet"
+    broken.write_bytes(b"no parquet")
+    assert replay(scene.settings, Wish("known", log)).again.verdict == "equal"
+    assert f"{broken} cannot be read" in caplog.text
+    with pytest.raises(NotReplayed, match="or it is in one of 1 files that cannot be read"):
+        replay(scene.settings, Wish("never", log))
+
+
+def test_folder_that_is_no_log_is_named(scene: Scene, tmp_path: Path) -> None:
+    """A mistyped folder is told from a request that was not sampled."""
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ValueError, match="is not the folder of a log"):
+            replay(scene.settings, Wish("known", folder))
 
 
 def test_hidden_user_is_reproduced_too(scene: Scene, tmp_path: Path, server: RedisServer) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -166,12 +167,26 @@ def test_request_is_found_newest_first(tmp_path: Path) -> None:
     assert list(find_rows(tmp_path, OUTCOMES, "r-9")) == []
 
 
-def test_damaged_file_is_named(tmp_path: Path) -> None:
-    """An operator reads which file is broken."""
-    (tmp_path / OUTCOMES).mkdir()
-    (tmp_path / OUTCOMES / "a.parquet").write_bytes(b"no parquet")
-    with pytest.raises(OSError, match=r"a\.parquet is no readable Parquet file"):
-        list(find_rows(tmp_path, OUTCOMES, "r-1"))
+@pytest.mark.parametrize("damage", ["junk", "cut", "overwritten", "another"])
+def test_damaged_file_is_named_and_passed_over(tmp_path: Path, damage: str) -> None:
+    """One broken file costs its own rows; an operator reads which one it is."""
+    for name in ("a", "b"):
+        (tmp_path / OUTCOMES).mkdir(exist_ok=True)
+        part = ParquetPart(OUTCOMES, tmp_path / OUTCOMES / f"{name}.parquet")
+        part.add([outcome(7)])
+        part.finish()
+    broken = tmp_path / OUTCOMES / "b.parquet"
+    whole = broken.read_bytes()
+    if damage == "another":
+        pq.write_table(pa.table({"request_id": ["r-7"]}), broken)
+    else:
+        damages = {"junk": b"no parquet", "cut": whole[: len(whole) // 2]}
+        broken.write_bytes(damages.get(damage, whole[:4] + b"\xff" * 80 + whole[84:]))
+    told: list[str] = []
+    (row,) = find_rows(tmp_path, OUTCOMES, "r-7", told.append)
+    assert row["item_id"] == "i"
+    (words,) = told
+    assert words.startswith(f"{broken} cannot be read")
 
 
 @given(st.text(min_size=1, max_size=64), st.floats(0, 1), st.floats(0, 1))
