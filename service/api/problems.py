@@ -39,8 +39,9 @@ def install_problems(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> ProblemResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        told = str(first["msg"]).removeprefix("Value error, ")
         code = "malformed_json" if first["type"] == "json_invalid" else "invalid_request"
-        return _problem(request, code, f"{place}: {first['msg']}")
+        return _problem(request, code, f"{place}: {told}")
 
     @app.exception_handler(Exception)
     async def mistaken(request: Request, error: Exception) -> ProblemResponse:

@@ -16,6 +16,7 @@ from service.control.roll import Roll
 from service.control.state_store import StateStore
 from service.errors import LoadRefused, StateUnavailable
 from service.lifecycle.states import ReplicaState
+from service.logs import one_line
 from service.supervisor.fleet import Fleet
 
 POLL_S = 0.25
@@ -115,7 +116,8 @@ class Watch:
     def follow(self, written: Desired) -> None:
         """Follow a document that was just written, which a store that loses it gets back."""
         if self.known is None or written.revision > self.known.revision:
-            self._take(written)
+            # As it will be read back: JSON makes lists of an evidence's tuples.
+            self._take(Desired.from_json(written.to_json()))
         self.wake()
 
     async def run(self) -> None:
@@ -196,8 +198,8 @@ class Watch:
             found.revision,
             found.champion,
             found.change.action,
-            found.change.who,
-            found.change.why,
+            one_line(found.change.who),
+            one_line(found.change.why),
         )
         if self.known is None and self._beginning.version not in (None, found.champion.version):
             _log.warning(

@@ -27,6 +27,9 @@ def comparison_text(found: Mapping[str, Any]) -> str:
 
 
 def _pair_lines(name: str, pair: Mapping[str, Any]) -> Iterable[str]:
+    if not pair["challenger"]:
+        yield f"{name}: a replica's comparison has just begun, and does not know its targets yet"
+        return
     yield f"{name} {pair['challenger']} beside champion {pair['champion']}"
     samples = ", ".join(f"{number} {outcome}" for outcome, number in pair["samples"].items())
     yield f"samples: {samples or 'none yet'}"

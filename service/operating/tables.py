@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from service.logs import one_line
+
 _NONE = "-"
 
 
@@ -42,7 +44,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     """What stands where: the roles, the last change, each worker of each replica."""
     lines = []
     if status["trouble"]:
-        lines += [f"TROUBLE: {status['trouble']}", ""]
+        lines += [f"TROUBLE: {one_line(status['trouble'])}", ""]
     desired = status["desired"]
     if desired is None:
         lines.append("no desired state yet")
@@ -50,7 +52,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         change = desired["change"]
         lines += [f"{role:<10}{name}" for role, name in status["roles"].items() if name]
         lines += ["", f"revision {desired['revision']}, {_moment(change['when_s'])}: "]
-        lines[-1] += f"{change['action']} by {change['who']}: {change['why']}"
+        lines[-1] += one_line(f"{change['action']} by {change['who']}: {change['why']}")
         following = "every worker follows it" if status["converged"] else "NOT YET FOLLOWED by all"
         lines.append(following)
     return "\n".join([*lines, "", *_replica_lines(status["replicas"])])
@@ -119,7 +121,10 @@ def _worker_row(replica: Mapping[str, Any], worker: Mapping[str, Any]) -> tuple[
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Lines of aligned columns under a head; None is a dash."""
-    cells = [tuple(head), *(tuple(_NONE if c is None else str(c) for c in row) for row in rows)]
+    cells = [
+        tuple(head),
+        *(tuple(_NONE if c is None else one_line(str(c)) for c in row) for row in rows),
+    ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -291,6 +291,23 @@ def test_clock_starts_anew_with_each_candidate(monkeypatch: pytest.MonkeyPatch) 
     assert clock.is_orphan(second)
 
 
+def test_reason_of_several_lines_is_one_line_of_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody writes an entry of the log by giving a reason."""
+
+    async def scenario() -> None:
+        replica = Replica(tmp_path)
+        change = Change("promote", "ann", "ok\n2026-11-20 ERROR forged", 1.0)
+        await replica.store.change(0, replace(desired_state(), change=change))
+        await _follow(replica)
+
+    caplog.set_level("INFO")
+    _run(scenario)
+    (told,) = [text for text in caplog.messages if "forged" in text]
+    assert "\n" not in told
+
+
 def test_running_watch_follows_and_reports(tmp_path: Path) -> None:
     """Left alone it follows every change, and its report tells what workers settled."""
 

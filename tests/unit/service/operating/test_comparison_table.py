@@ -61,3 +61,12 @@ def test_nothing_to_compare_says_what_would_begin_it() -> None:
     """The command never prints nothing."""
     text = comparison_text({"comparisons": {}, "guard": None})
     assert "a canary or a shadow begins a comparison" in text
+
+
+def test_comparison_that_has_just_begun_is_not_a_pair_without_names() -> None:
+    """Before the comparison knows its targets, that is said."""
+    begun = summary(ComparisonReport(champion="", challenger="", since_s=1.0))
+    text = comparison_text({"comparisons": {"canary": [begun]}, "guard": None})
+    assert text == (
+        "canary: a replica's comparison has just begun, and does not know its targets yet"
+    )
