@@ -111,6 +111,12 @@ class Desired:
         return tuple(dict.fromkeys(target for target in wanted if target is not None))
 
     @property
+    def serving(self) -> tuple[Target, ...]:
+        """The targets that score requests: the champion's, the canary's, the shadow's."""
+        roles = (self.canary, self.shadow)
+        return (self.champion, *(role.target for role in roles if role is not None))
+
+    @property
     def named(self) -> frozenset[Target]:
         """Every target it names, the shadow's too; their generations must not be removed."""
         return frozenset((*self.resident, *((self.shadow.target,) if self.shadow else ())))

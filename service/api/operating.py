@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from service.api.http import check_key
-from service.control.orders import Order, Outcome
+from service.control.orders import WHO_LENGTH, WHY_LENGTH, Order, Outcome, check_said
 from service.control.plane import ControlPlane
 
 MAX_WITHIN_S = 3600.0
@@ -19,36 +19,41 @@ class OrderBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    who: str = Field(min_length=1, max_length=128)
-    why: str = Field(min_length=1, max_length=1000, description="For the audit log")
+    who: str = Field(min_length=1, max_length=WHO_LENGTH)
+    why: str = Field(min_length=1, max_length=WHY_LENGTH, description="For the audit log")
     force: bool = Field(default=False, description="Overrule a guard; why says the reason")
     dry_run: bool = Field(default=False, description="Say what would change, and change nothing")
     within_s: float = Field(default=120.0, gt=0, le=MAX_WITHIN_S, strict=False)
+    revision: int | None = Field(
+        default=None, ge=1, description="Refused where another one holds by now; default: any"
+    )
 
     @field_validator("who", "why")
     @classmethod
     def _is_said(cls, text: str) -> str:
-        if not text.strip() or not all(c.isprintable() or c == "\n" for c in text):
-            raise ValueError("expected printable text")
-        return text
+        return check_said(text, WHY_LENGTH)
 
     def order(self) -> Order:
         """The order, as the control plane reads it."""
-        return Order(self.who, self.why, self.force, self.dry_run, self.within_s)
+        return Order(self.who, self.why, self.force, self.dry_run, self.within_s, self.revision)
 
 
 class TargetBody(OrderBody):
     """A change that names a target."""
 
     version: int = Field(ge=1)
-    generation: str | None = Field(default=None, description="Default: the newest that fits")
+    generation: str | None = Field(
+        default=None, description="Default: the running one's of this version, else the newest"
+    )
 
 
 class CanaryBody(TargetBody):
     """A target for a share of the users."""
 
     share: float = Field(ge=0, le=1, strict=False, description="Of users; 0: testers alone")
-    testers: bool = Field(default=False, description="Whether callers may ask for it by a header")
+    testers: bool | None = Field(
+        default=None, description="Whether callers may ask for it by a header; default: as it was"
+    )
 
 
 class ShadowBody(TargetBody):

@@ -12,6 +12,8 @@ TOLD = 8
 """Verdicts told in one sentence."""
 NO_WORKER = -1
 """Stands for the worker in a verdict on a replica that has none."""
+COMPARER = -2
+"""Stands for the worker in a verdict on a shadow: the process that compares it."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Verdict:
 
     replica: str
     worker: int
-    """Its number; -1: the replica has no worker."""
+    """Its number; -1: the replica has no worker; -2: the process that compares a shadow."""
     revision: int
     """The last revision that it has settled."""
     state: str
@@ -39,7 +41,8 @@ class Verdict:
     def __str__(self) -> str:
         if self.worker == NO_WORKER:
             return f"{self.replica}: {self.reason}"
-        said = f"worker {self.worker} of {self.replica}: {self.state}"
+        who = "the comparison" if self.worker == COMPARER else f"worker {self.worker}"
+        said = f"{who} of {self.replica}: {self.state}"
         return said if self.reason is None else f"{said} ({self.reason})"
 
 
@@ -77,6 +80,20 @@ def followed(replicas: Sequence[ReplicaState], desired: Desired) -> bool:
         worker.champion == str(desired.champion) and worker.canary == canary
         for replica in replicas
         for worker in _asked(replica)
+    )
+
+
+def held_contract(replicas: Iterable[ReplicaState], version: int) -> str | None:
+    """The feature contract of a version that workers hold, checked; None: nobody holds it."""
+    return next(
+        (
+            target.feature_contract
+            for replica in replicas
+            for worker in replica.workers
+            for target in worker.targets
+            if target.version == version and target.state in ("ready", "active")
+        ),
+        None,
     )
 
 

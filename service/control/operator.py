@@ -1,21 +1,23 @@
 """The operator's orders: promote, canary, shadow, rollback; each answers with every verdict."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from secrets import token_hex
-from typing import Any
 
-from model.desired import Canary, Change, Desired, Shadow, Target
+from model.desired import Canary, Desired, Shadow, Target
 from service.control import changes
 from service.control.agreement import Agreement, Step, not_converged
-from service.control.convergence import Verdict, digests, summary, verdicts
+from service.control.convergence import (
+    Verdict,
+    complaints,
+    digests,
+    held_contract,
+    verdicts,
+)
 from service.control.finding import Finding, Guards
-from service.control.orders import Order, Outcome, Result, roles
+from service.control.orders import Order, Outcome, Result
+from service.control.run import Run
 from service.control.targets import Targets
 from service.errors import GuardRefused, NotConverged
-
-_NOTHING = Finding()
 
 
 class Operator:
@@ -39,7 +41,8 @@ class Operator:
         Args:
             order: who asks, and why.
             version: the model version; the champion's own to move its generation alone.
-            generation: None: the newest one that fits.
+            generation: None: the canary's, where it is of this version; else the newest one
+                that fits.
 
         Raises:
             LoadRefused: when there is no such target.
@@ -48,16 +51,20 @@ class Operator:
             NotConverged: when a worker could not follow; told whether it was withdrawn.
             StateUnavailable: when the state store cannot be reached.
         """
-        run = _Run("promote", order)
-        present, target = await self._asked(version, generation)
+        run = Run("promote", order)
+        present = await self._agreement.present()
+        canary = present.canary.target if present.canary else None
+        target = run.target = await self._asked(present, version, generation, canary)
         if target == present.champion:
             return run.outcome("already", present, present, said=await self._said(target))
         changes.check_promotion(present, target)
         run.finding = await self._judged(present, target, order)
         if order.dry_run:
-            return run.outcome("planned", present, _promoted(present, target, run.change()))
+            prepared = run.prepared(present, target)
+            planned = changes.activate(prepared, target, run.change())
+            return run.outcome("planned", present, planned)
         before, said = await self._make_ready(run, target)
-        _, after = await self._agreement.change(
+        _, after = await self._agreement.insist(
             lambda desired: (
                 desired
                 if desired.champion == target
@@ -68,35 +75,50 @@ class Operator:
         return run.outcome("done", before, after, said=said)
 
     async def canary(
-        self, order: Order, version: int, generation: str | None, share: float, testers: bool
+        self,
+        order: Order,
+        version: int,
+        generation: str | None,
+        share: float,
+        testers: bool | None = None,
     ) -> Outcome:
         """Make a target ready everywhere, then let it answer a share of the users.
 
         Args:
             order: who asks, and why.
             version: the model version; the canary's own to change its share.
-            generation: None: the newest one that fits.
+            generation: None: the canary's own, where it is of this version; else the newest one
+                that fits.
             share: of users, 0 to 1; 0: testers alone.
-            testers: whether callers may ask for it by a header.
+            testers: whether callers may ask for it by a header; None: as it was, and no for a new
+                canary.
 
         Raises:
             LoadRefused, ChangeRefused, NotConverged, StateUnavailable: as ``promote``.
         """
-        run = _Run("canary", order)
-        present, target = await self._asked(version, generation)
+        run = Run("canary", order)
+        present = await self._agreement.present()
+        running = present.canary
+        target = run.target = await self._asked(
+            present, version, generation, running.target if running else None
+        )
+        if testers is None:
+            testers = running is not None and running.target.version == version and running.testers
         wanted = Canary(target, share, testers)
-        if present.canary == wanted:
+        if running == wanted:
             return run.outcome("already", present, present, said=await self._said(target))
         changes.check_canary(present, wanted)
         salt = token_hex(8)
-        if order.dry_run:
-            return run.outcome("planned", present, replace(present, canary=wanted))
-        if present.canary is not None and present.canary.target == target:
+        if running is not None and running.target == target:
             return await self._step(
                 run, lambda desired: changes.reshare_canary(desired, wanted, run.change("share"))
             )
+        if order.dry_run:
+            prepared = run.prepared(present, target)
+            planned = changes.start_canary(prepared, wanted, salt, run.change())
+            return run.outcome("planned", present, planned)
         before, said = await self._make_ready(run, target)
-        _, after = await self._agreement.change(
+        _, after = await self._agreement.insist(
             lambda desired: (
                 desired
                 if desired.canary == wanted
@@ -108,7 +130,7 @@ class Operator:
 
     async def stop_canary(self, order: Order) -> Outcome:
         """Give the canary's users back to the champion; errors as ``promote``."""
-        run = _Run("stop canary", order)
+        run = Run("stop canary", order)
         return await self._step(run, lambda desired: changes.stop_canary(desired, run.change()))
 
     async def shadow(
@@ -119,11 +141,14 @@ class Operator:
         Args:
             order: who asks, and why.
             version: the model version.
-            generation: None: the newest one that fits.
+            generation: None: the shadow's own, where it is of this version; else the newest one
+                that fits.
             sample: of requests, above 0 and at most 1.
         """
-        run = _Run("shadow", order)
-        present, target = await self._asked(version, generation)
+        run = Run("shadow", order)
+        present = await self._agreement.present()
+        running = present.shadow.target if present.shadow else None
+        target = run.target = await self._asked(present, version, generation, running)
         wanted = Shadow(target, sample)
         if present.shadow == wanted:
             return run.outcome("already", present, present)
@@ -133,51 +158,71 @@ class Operator:
 
     async def stop_shadow(self, order: Order) -> Outcome:
         """End the shadow; errors as ``promote``."""
-        run = _Run("stop shadow", order)
+        run = Run("stop shadow", order)
         return await self._step(run, lambda desired: changes.stop_shadow(desired, run.change()))
 
     async def rollback(self, order: Order) -> Outcome:
-        """Go back to the previous champion, which is still loaded; errors as ``promote``."""
-        run = _Run("rollback", order)
-        return await self._step(run, lambda desired: changes.rollback(desired, run.change()))
+        """Go back to the previous champion, which is still loaded; errors as ``promote``.
+
+        It is refused like a promotion where a worker could not load that one.
+
+        Two operators who see the same fault both want the version before it: where the last change
+        was a rollback, another one changes nothing, unless it names that revision.
+        """
+        run = Run("rollback", order)
+        previous = (await self._agreement.present()).previous
+        if previous is not None:
+            run.finding = _gone(previous, await self._said(previous))
+            _check_guard(run.finding, order)
+
+        def step(desired: Desired) -> Desired:
+            if desired.change.action == run.action and order.revision is None:
+                return desired
+            return changes.rollback(desired, run.change())
+
+        return await self._step(run, step)
 
     async def withdraw(self, order: Order) -> Outcome:
         """Give up what is being prepared; errors as ``promote``."""
-        run = _Run("withdraw", order)
+        run = Run("withdraw", order)
         return await self._step(run, lambda desired: changes.withdraw(desired, run.change()))
 
-    async def _asked(self, version: int, generation: str | None) -> tuple[Desired, Target]:
-        target = await self._targets.choose(version, generation)
-        return await self._agreement.present(), target
+    async def _asked(
+        self, present: Desired, version: int, generation: str | None, running: Target | None
+    ) -> Target:
+        """The target; what runs already needs neither the repository nor the feature store."""
+        if generation is None and running is not None and running.version == version:
+            return running
+        for target in present.serving:
+            if (target.version, target.generation) == (version, generation):
+                return target
+        contract = held_contract(await self._agreement.replicas(), version)
+        return await self._targets.choose(version, generation, contract)
 
     async def _judged(self, present: Desired, target: Target, order: Order) -> Finding:
         finding = await self._guards.judge_promotion(present.champion, target)
-        if finding.refused and not (order.force or order.dry_run):
-            raise GuardRefused(
-                "; ".join(finding.reasons) + "; force it with a reason if you know better",
-                guard=asdict(finding),
-            )
+        _check_guard(finding, order)
         return finding
 
-    async def _step(self, run: "_Run", step: Step) -> Outcome:
+    async def _step(self, run: Run, step: Step) -> Outcome:
         """A change of roles between what is loaded already."""
         if run.order.dry_run:
             present = await self._agreement.present()
-            planned = step(present)
+            planned = step(run.shown(present))
             said = await self._said(planned.champion)
-            return run.outcome("planned", present, planned, said=said)
-        before, after = await self._agreement.change(step)
+            result: Result = "already" if planned == present else "planned"
+            return run.outcome(result, present, planned, said=said)
+        before, after = await self._agreement.change(lambda desired: step(run.shown(desired)))
         said = await self._agreement.until_followed(after, after.champion)
-        return run.outcome("done", before, after, said=said)
+        return run.outcome("already" if after == before else "done", before, after, said=said)
 
-    async def _make_ready(self, run: "_Run", target: Target) -> tuple[Desired, tuple[Verdict, ...]]:
+    async def _make_ready(self, run: Run, target: Target) -> tuple[Desired, tuple[Verdict, ...]]:
         """Make a target candidate and wait; whoever asked for the same one already is joined."""
         before, prepared = await self._agreement.change(
             lambda desired: run.prepared(desired, target)
         )
         try:
-            desired = await self._agreement.until_ready(prepared, target, run.order.within_s)
-            said = await self._said(target)
+            desired, said = await self._agreement.until_ready(prepared, target, run.order.within_s)
             if desired.candidate == target:
                 _check_ready(target, said)
         except NotConverged as refusal:
@@ -188,9 +233,10 @@ class Operator:
             ) from refusal
         return before, said
 
-    async def _withdraw(self, run: "_Run", target: Target, refusal: NotConverged) -> None:
-        change = run.change("withdraw", await self._said(target), {"refused": refusal.detail})
-        await self._agreement.change(
+    async def _withdraw(self, run: Run, target: Target, refusal: NotConverged) -> None:
+        said = tuple(Verdict(**told) for told in refusal.members["verdicts"])
+        change = run.change("withdraw", said, {"refused": refusal.detail})
+        await self._agreement.insist(
             lambda desired: (
                 changes.withdraw(desired, change) if desired.candidate == target else desired
             )
@@ -200,57 +246,20 @@ class Operator:
         return verdicts(await self._agreement.replicas(), target)
 
 
-class _Run:
-    """One order under way."""
-
-    def __init__(self, action: str, order: Order) -> None:
-        self.action = action
-        self.order = order
-        self.finding = _NOTHING
-        self._begun_s = time.monotonic()
-
-    def change(
-        self,
-        action: str | None = None,
-        said: tuple[Verdict, ...] = (),
-        evidence: Mapping[str, Any] | None = None,
-    ) -> Change:
-        """The entry in the audit log."""
-        found: dict[str, Any] = {**self.order.evidence, **(evidence or {})}
-        if self.finding != _NOTHING:
-            found["guard"] = asdict(self.finding)
-        if said:
-            found |= summary(said)
-        forced = self.finding.refused and self.order.force
-        who, why = self.order.who, self.order.why
-        return Change(action or self.action, who, why, time.time(), forced, found)
-
-    def prepared(self, desired: Desired, target: Target) -> Desired:
-        """The document with the candidate; the same one when it is that already."""
-        if desired.candidate == target and desired.change.action == self.action:
-            return desired
-        within = {"within_s": self.order.within_s}
-        return changes.prepare(desired, target, self.change(evidence=within))
-
-    def outcome(
-        self, result: Result, before: Desired, after: Desired, said: tuple[Verdict, ...] = ()
-    ) -> Outcome:
-        """What is told."""
-        return Outcome(
-            action=self.action,
-            result=result,
-            revision=before.revision if result == "planned" else after.revision,
-            before=roles(before),
-            after=roles(after),
-            guard=self.finding,
-            verdicts=said,
-            seconds=time.monotonic() - self._begun_s,
+def _check_guard(finding: Finding, order: Order) -> None:
+    if finding.refused and not (order.force or order.dry_run):
+        raise GuardRefused(
+            "; ".join(finding.reasons) + "; force it with a reason if you know better",
+            guard=asdict(finding),
         )
 
 
-def _promoted(present: Desired, target: Target, change: Change) -> Desired:
-    prepared = replace(present, candidate=target)
-    return changes.activate(prepared, target, change)
+def _gone(previous: Target, said: tuple[Verdict, ...]) -> Finding:
+    """Whether a rollback would split the fleet; who only loads it still follows by itself."""
+    failed = [verdict for verdict in said if verdict.state == "failed"]
+    if not failed:
+        return Finding()
+    return Finding(True, (f"{previous} is NOT READY everywhere: {complaints(failed)}",))
 
 
 def _check_ready(target: Target, said: tuple[Verdict, ...]) -> None:

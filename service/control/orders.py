@@ -9,6 +9,10 @@ from service.control.convergence import Verdict
 from service.control.finding import Finding
 from service.control.orphan import WITHIN_S
 
+WHO_LENGTH = 128
+WHY_LENGTH = 1000
+"""Characters at most."""
+
 Result = Literal["done", "already", "planned"]
 
 
@@ -24,6 +28,8 @@ class Order:
     """Whether to say only what would change."""
     within_s: float = WITHIN_S
     """Time for every worker to become ready."""
+    revision: int | None = None
+    """The one whose plan was agreed to, and no other may hold by now; None: none was shown."""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     """For the audit log, from whoever asks without being a person."""
 
@@ -42,6 +48,8 @@ class Outcome:
     after: Mapping[str, str | None]
     """What it is, or would be."""
     guard: Finding
+    generation: str | None = None
+    """What the order's version is to be served with; None: the order names no version."""
     verdicts: tuple[Verdict, ...] = ()
     """What each worker says of the target."""
     seconds: float = 0.0
@@ -66,3 +74,21 @@ def _canary(canary: Canary) -> str:
 
 def _shadow(shadow: Shadow) -> str:
     return f"{shadow.target} on {100 * shadow.sample:g} %"
+
+
+def check_said(text: str, most: int) -> str:
+    """A text for the audit log, whose entries are lines that nobody may forge.
+
+    Args:
+        text: who asks, or why.
+        most: characters at most.
+
+    Raises:
+        ValueError: when it is empty, too long, or more than one printable line.
+    """
+    if not text.strip() or not text.isprintable() or len(text) > most:
+        raise ValueError(
+            f"{text[:40]!r} ({len(text)} characters), expected one line of printable text, "
+            f"at most {most} characters"
+        )
+    return text

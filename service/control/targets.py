@@ -26,17 +26,23 @@ class Targets:
         self._repository = repository
         self._store = store
 
-    async def choose(self, version: int | None, generation: str | None) -> Target:
+    async def choose(
+        self, version: int | None, generation: str | None, contract: str | None = None
+    ) -> Target:
         """The target that was asked for, with what was left out filled in.
 
         Args:
             version: the model version; None: the newest complete one.
             generation: the generation; None: the newest complete one with the version's contract.
+            contract: the version's feature contract, where workers hold it already; the repository
+                is not asked then. None: nobody holds it.
 
         Raises:
             LoadRefused: when there is none, or the two do not fit each other: exactly why.
         """
-        chosen, contract = await self._contract(version)
+        chosen = version
+        if chosen is None or contract is None:
+            chosen, contract = await self._contract(version)
         try:
             fitting = await choose_generation(self._store, contract, generation)
             return Target(chosen, fitting.name)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from service.logs import one_line
 from service.operating.admin_client import AdminClient, Refused
 from service.operating.comparison_table import comparison_text
 from service.operating.tables import history_text, outcome_text, status_text, verdict_lines
@@ -33,8 +34,16 @@ def carry_out(options: argparse.Namespace, client: AdminClient) -> None:
     order = order_document(options, options.who or _operator(), _reason(options))
     path = order_path(options)
     if not (options.yes or options.dry_run):
-        _agree(options, client, path, order)
-    answer = client.post(path, order, options.within)
+        plan = _plan(options, client, path, order)
+        if plan["result"] == "already":
+            _tell(plan, outcome_text, as_json=options.json)
+            return
+        _agree(plan, order)
+        order |= _as_shown(plan, order)
+    try:
+        answer = client.post(path, order, options.within)
+    except KeyboardInterrupt:
+        raise Refused("interrupted; the order goes on, see choirrec-serve status") from None
     _tell(answer, outcome_text, as_json=options.json)
 
 
@@ -67,17 +76,27 @@ def tell_refusal(refusal: Refused, *, as_json: bool) -> None:
     """Print a refusal: its words and every verdict on stderr, or the document on stdout."""
     if as_json:
         print(json.dumps(refusal.problem, indent=1))
-    print(f"choirrec-serve: {refusal}", file=sys.stderr)
+    print(f"choirrec-serve: {one_line(str(refusal))}", file=sys.stderr)
     if verdicts := refusal.problem.get("verdicts"):
         print("\n".join(verdict_lines(verdicts)), file=sys.stderr)
 
 
-def _agree(
+def _plan(
     options: argparse.Namespace, client: AdminClient, path: str, order: Mapping[str, Any]
-) -> None:
+) -> Mapping[str, Any]:
     if not sys.stdin.isatty():
         raise ValueError(f"{options.command}: nobody can be asked here; add --yes or --dry-run")
-    plan = client.post(path, {**order, "dry_run": True}, options.within)
+    plan: Mapping[str, Any] = client.post(path, {**order, "dry_run": True}, options.within)
+    return plan
+
+
+def _as_shown(plan: Mapping[str, Any], order: Mapping[str, Any]) -> dict[str, Any]:
+    """What binds an order to the plan that was agreed to, whatever others do meanwhile."""
+    shown = {"revision": plan["revision"]}
+    return shown | ({"generation": plan["generation"]} if "generation" in order else {})
+
+
+def _agree(plan: Mapping[str, Any], order: Mapping[str, Any]) -> None:
     print(outcome_text(plan), file=sys.stderr)
     if plan["guard"]["refused"] and not order["force"]:
         raise Refused("the guard refuses; nothing was changed; --force overrules it", plan)
@@ -95,7 +114,11 @@ def _reason(options: argparse.Namespace) -> str:
 
 def _asked(question: str) -> str:
     print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip()
+    try:
+        return sys.stdin.readline().strip()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        raise Refused("interrupted; nothing was changed") from None
 
 
 def _operator() -> str:

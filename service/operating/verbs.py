@@ -3,7 +3,9 @@
 import argparse
 from typing import Any
 
-_EVERY_TARGET = "default: the newest one that fits the version"
+from service.control.orders import WHO_LENGTH, WHY_LENGTH, check_said
+
+_EVERY_TARGET = "default: the running one's, where it is of VERSION; else the newest that fits"
 
 
 def add_verbs(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,6 +41,11 @@ def order_document(options: argparse.Namespace, who: str, why: str) -> dict[str,
     Raises:
         ValueError: when the options do not make an order.
     """
+    for option, text, most in (("--who", who, WHO_LENGTH), ("--why", why, WHY_LENGTH)):
+        try:
+            check_said(text, most)
+        except ValueError as error:
+            raise ValueError(f"{options.command}: {option} {error}") from error
     order: dict[str, Any] = {"who": who, "why": why, "within_s": options.within}
     order |= {"dry_run": options.dry_run, "force": vars(options).get("force", False)}
     if options.command == "rollback":
@@ -74,8 +81,8 @@ def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     canary.add_argument("--share", type=_share, help="of the users, 0 to 1")
     canary.add_argument(
         "--testers",
-        action="store_true",
-        help="callers may ask for it by the header x-choirrec-canary: 1",
+        action=argparse.BooleanOptionalAction,
+        help="callers may ask for it by the header x-choirrec-canary: 1; default: as it was",
     )
     shadow = commands.add_parser("shadow", help="let a version score a sample beside the champion")
     shadow.add_argument("--sample", type=_share, help="of the requests, above 0 and at most 1")
@@ -84,6 +91,7 @@ def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         verb.add_argument("--generation", help=_EVERY_TARGET)
         verb.add_argument("--stop", action="store_true", help=f"end {ended}")
     rollback = commands.add_parser("rollback", help="go back to the previous champion, at once")
+    rollback.add_argument("--force", action="store_true", help="even where a worker lacks it")
     for verb in (promote, canary, shadow, rollback):
         _add_manner(verb)
 

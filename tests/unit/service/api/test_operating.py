@@ -100,6 +100,19 @@ def test_order_is_carried_out_and_told(settings: Settings) -> None:
     _run(settings, scenario)
 
 
+def test_order_for_a_revision_that_is_over_is_refused(settings: Settings) -> None:
+    """A program that has looked changes what it has seen, or nothing."""
+
+    async def scenario(admin: httpx.AsyncClient, fleet: PlannedFleet) -> None:
+        await admin.post("/admin/promote", json=TO_G2)
+        reply = await admin.post("/admin/rollback", json=ORDER | {"revision": 2})
+        assert (reply.status_code, reply.json()["code"]) == (409, "change_refused")
+        reply = await admin.post("/admin/rollback", json=ORDER | {"revision": 3})
+        assert reply.json()["after"]["champion"] == "1/g1"
+
+    _run(settings, scenario)
+
+
 def test_every_order_has_its_route(settings: Settings) -> None:
     """A canary and a shadow begin, change and end over the API."""
 
@@ -153,12 +166,14 @@ def test_failed_worker_is_a_problem_with_every_verdict(settings: Settings) -> No
         ("/admin/promote", TO_G2 | {"why": "  "}),
         ("/admin/promote", TO_G2 | {"why": "x" * 1001}),
         ("/admin/promote", TO_G2 | {"who": "a\x1b[2J"}),
+        ("/admin/promote", TO_G2 | {"why": "ok\n99  2026-01-01 boss  promote"}),
         ("/admin/promote", TO_G2 | {"within_s": 0}),
         ("/admin/promote", TO_G2 | {"force": "yes"}),
         ("/admin/canary", TO_G2),
         ("/admin/canary", TO_G2 | {"share": 1.5}),
         ("/admin/shadow", TO_G2 | {"sample": 0}),
         ("/admin/rollback", ORDER | {"version": 1}),
+        ("/admin/rollback", ORDER | {"revision": 0}),
         ("/admin/rollback", []),
     ],
 )

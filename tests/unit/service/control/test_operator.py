@@ -1,14 +1,16 @@
 """Orders of operators over two replicas: prepared everywhere, then switched, or withdrawn."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
-from model.desired import Canary, Shadow, Target
+from model.desired import Canary, Change, Desired, Shadow, Target
 from service.control import agreement as waiting
 from service.control.agreement import Agreement
 from service.control.file_state import FileState
@@ -34,16 +36,20 @@ KNOWN_VERSIONS = (1, 2, 3)
 
 
 class PlannedTargets(Targets):
-    """A repository of three versions with one generation, or the one that is asked for."""
+    """A repository of three versions with one newest generation, or the one that is asked for."""
 
     def __init__(self) -> None:
         """Hold no places."""
+        self.newest = "g1"
+        self.versions = set(KNOWN_VERSIONS)
 
-    async def choose(self, version: int | None, generation: str | None) -> Target:
+    async def choose(
+        self, version: int | None, generation: str | None, contract: str | None = None
+    ) -> Target:
         """As ``Targets.choose``."""
-        if version not in KNOWN_VERSIONS:
+        if version is None or (version not in self.versions and contract is None):
             raise LoadRefused(f"model version {version} is not in the repository")
-        return Target(version, generation or "g1")
+        return Target(version, generation or self.newest)
 
 
 class PlannedGuards:
@@ -66,6 +72,7 @@ class World:
     fleets: tuple[PlannedFleet, PlannedFleet]
     operators: tuple[Operator, Operator]
     guards: PlannedGuards
+    targets: PlannedTargets
     watching: list[asyncio.Task[None]]
 
     async def history(self) -> list[str]:
@@ -75,7 +82,7 @@ class World:
 
 @asynccontextmanager
 async def _world(folder: Path) -> AsyncIterator[World]:
-    store, guards = FileState(folder / "state"), PlannedGuards()
+    store, guards, targets = FileState(folder / "state"), PlannedGuards(), PlannedTargets()
     await store.change(0, desired_state())
     fleets = (PlannedFleet(), PlannedFleet())
     operators, watching = [], []
@@ -88,12 +95,12 @@ async def _world(folder: Path) -> AsyncIterator[World]:
             Identity(f"r{number}", "host"),
         )
         watching.append(asyncio.create_task(watch.run()))
-        operators.append(Operator(Agreement(store, watch), PlannedTargets(), guards))
+        operators.append(Operator(Agreement(store, watch), targets, guards))
     try:
         async with asyncio.timeout(20):
             while len(await store.replicas()) < 2:
                 await asyncio.sleep(0.01)
-        yield World(store, fleets, (operators[0], operators[1]), guards, watching)
+        yield World(store, fleets, (operators[0], operators[1]), guards, targets, watching)
     finally:
         for task in watching:
             task.cancel()
@@ -265,15 +272,87 @@ async def _settle_withdrawals(world: World) -> None:
 
 
 def test_rollback_is_one_step_to_what_is_loaded(tmp_path: Path) -> None:
-    """Going back prepares nothing, and going back again goes forward."""
+    """Going back prepares nothing; who names that rollback goes forward again."""
 
     async def scenario(world: World) -> None:
         await world.operators[0].promote(ORDER, 2, None)
         outcome = await world.operators[1].rollback(Order("bob", "orders fell"))
         assert (outcome.after["champion"], outcome.after["previous"]) == ("1/g1", "2/g1")
         assert await world.history() == ["first", "promote", "activate", "rollback"]
-        again = await world.operators[0].rollback(ORDER)
+        again = await world.operators[0].rollback(replace(ORDER, revision=outcome.revision))
         assert again.after["champion"] == "2/g1"
+
+    _run(tmp_path, scenario)
+
+
+def test_two_rollbacks_at_once_are_one(tmp_path: Path) -> None:
+    """Two operators who see one fault do not bring the bad version back between them."""
+
+    async def scenario(world: World) -> None:
+        await world.operators[0].promote(ORDER, 2, None)
+        outcomes = await asyncio.gather(*(o.rollback(ORDER) for o in world.operators))
+        late = await world.operators[1].rollback(ORDER)
+        assert sorted(outcome.result for outcome in outcomes) == ["already", "done"]
+        assert late.result == "already"
+        assert late.after["champion"] == "1/g1"
+        assert await world.history() == ["first", "promote", "activate", "rollback"]
+        plan = await world.operators[1].rollback(replace(ORDER, dry_run=True))
+        assert plan.result == "already"
+
+    _run(tmp_path, scenario)
+
+
+def test_plan_that_no_longer_holds_is_not_carried_out(tmp_path: Path) -> None:
+    """What was agreed to is done, or nothing: never what it has turned into meanwhile."""
+
+    async def scenario(world: World) -> None:
+        operator = world.operators[0]
+        await operator.promote(ORDER, 2, None)
+        plan = await operator.rollback(replace(ORDER, dry_run=True))
+        agreed = replace(ORDER, revision=plan.revision)
+        await world.operators[1].rollback(Order("bob", "orders fell"))
+        for order in (
+            operator.rollback(agreed),
+            operator.promote(agreed, 3, None),
+            operator.canary(agreed, 3, None, 0.1),
+            operator.shadow(agreed, 3, None, 0.1),
+            operator.shadow(replace(agreed, dry_run=True), 3, None, 0.1),
+        ):
+            with pytest.raises(ChangeRefused, match=r"revision 4 holds: rollback by bob: orders f"):
+                await order
+        assert await world.history() == ["first", "promote", "activate", "rollback"]
+
+    _run(tmp_path, scenario)
+
+
+def test_plan_names_the_generation_it_chose(tmp_path: Path) -> None:
+    """Whoever agrees to a plan can ask for just that, whatever is published meanwhile."""
+
+    async def scenario(world: World) -> None:
+        operator, dry = world.operators[0], replace(ORDER, dry_run=True)
+        plans = [
+            await operator.promote(dry, 2, None),
+            await operator.canary(dry, 2, None, 0.1),
+            await operator.shadow(dry, 2, None, 0.1),
+        ]
+        assert [plan.generation for plan in plans] == ["g1"] * 3
+
+    _run(tmp_path, scenario)
+
+
+def test_rollback_to_what_a_worker_could_not_load_is_refused(tmp_path: Path) -> None:
+    """A fleet is not split unless an operator says so; the plan says who is not ready."""
+
+    async def scenario(world: World) -> None:
+        operator = world.operators[1]
+        await operator.promote(ORDER, 2, None)
+        world.fleets[1].failures[1, Target(1, "g1")] = "generation g1 is not in the store"
+        plan = await operator.rollback(replace(ORDER, dry_run=True))
+        assert plan.guard.refused
+        assert "1/g1 is NOT READY everywhere: worker 1 of r1: failed" in plan.guard.reasons[0]
+        with pytest.raises(GuardRefused, match=r"generation g1 is not in the store.*; force it"):
+            await operator.rollback(ORDER)
+        assert await world.history() == ["first", "promote", "activate"]
 
     _run(tmp_path, scenario)
 
@@ -303,6 +382,59 @@ def test_canary_is_prepared_shared_and_promoted(tmp_path: Path) -> None:
         stopped = await operator.stop_canary(ORDER)
         assert stopped.before["canary"] == "3/g1 for testers"
         assert stopped.after["canary"] is None
+
+    _run(tmp_path, scenario)
+
+
+def test_canary_keeps_what_nobody_changes(tmp_path: Path) -> None:
+    """Raising the share raises the share: no newer generation moves in, and testers stay."""
+
+    async def scenario(world: World) -> None:
+        operator = world.operators[0]
+        await operator.canary(ORDER, 2, "g1", 0.05, True)
+        world.targets.newest = "g2"
+        grown = await operator.canary(ORDER, 2, None, 0.2)
+        assert grown.after["canary"] == "2/g1 for 20 % and testers"
+        assert (await world.history())[-1] == "share"
+        closed = await operator.canary(ORDER, 2, None, 0.2, False)
+        assert closed.after["canary"] == "2/g1 for 20 %"
+        plan = await operator.promote(replace(ORDER, dry_run=True), 2, None)
+        assert plan.after["champion"] == "2/g1"
+        moved = await operator.canary(ORDER, 2, "g2", 0.2)
+        assert moved.after["canary"] == "2/g2 for 20 %"
+        await operator.stop_canary(ORDER)
+        begun = await operator.canary(ORDER, 3, None, 0.1)
+        assert begun.after["canary"] == "3/g2 for 10 %"
+
+    _run(tmp_path, scenario)
+
+
+def test_shadow_keeps_its_generation(tmp_path: Path) -> None:
+    """Another sample is no other model."""
+
+    async def scenario(world: World) -> None:
+        operator = world.operators[0]
+        await operator.shadow(ORDER, 2, None, 0.1)
+        world.targets.newest = "g2"
+        assert (await operator.shadow(ORDER, 2, None, 0.5)).after["shadow"] == "2/g1 on 50 %"
+
+    _run(tmp_path, scenario)
+
+
+def test_version_that_the_repository_lost_is_operated_on(tmp_path: Path) -> None:
+    """What every worker holds needs no repository: another share, generation, or the same again."""
+
+    async def scenario(world: World) -> None:
+        operator = world.operators[0]
+        await operator.canary(ORDER, 2, None, 0.05)
+        world.targets.versions.clear()
+        for fleet in world.fleets:
+            fleet.contracts[1] = "contract"
+        assert (await operator.canary(ORDER, 2, None, 0.2)).result == "done"
+        assert (await operator.promote(ORDER, 1, "g1")).result == "already"
+        assert (await operator.promote(ORDER, 1, None)).result == "already"
+        world.targets.newest = "g2"
+        assert (await operator.promote(ORDER, 1, None)).after["champion"] == "1/g2"
 
     _run(tmp_path, scenario)
 
@@ -377,6 +509,78 @@ def test_dry_run_tells_and_changes_nothing(tmp_path: Path) -> None:
     _run(tmp_path, scenario)
 
 
+def test_dry_run_says_no_to_what_is_refused(tmp_path: Path) -> None:
+    """A plan beside somebody's candidate is the refusal that the order would be."""
+
+    async def scenario(world: World) -> None:
+        operator, dry = world.operators[0], replace(ORDER, dry_run=True)
+        await world.store.change(
+            1,
+            replace(
+                desired_state(2),
+                candidate=Target(3, "g1"),
+                change=Change("promote", "ann", "why", time.time()),
+            ),
+        )
+        for order in (operator.promote(dry, 2, None), operator.canary(dry, 2, None, 0.1)):
+            with pytest.raises(ChangeRefused, match=r"3/g1 is being prepared .* promote by ann"):
+                await order
+        joined = await operator.promote(dry, 3, None)
+        assert joined.after["champion"] == "3/g1"
+
+    _run(tmp_path, scenario)
+
+
+def test_emptied_store_ends_no_promotion(tmp_path: Path) -> None:
+    """The replicas put their copy back, and the promotion that was under way goes on."""
+
+    async def scenario(world: World) -> None:
+        for fleet in world.fleets:
+            fleet.held = True
+        promoting = asyncio.create_task(world.operators[0].promote(ORDER, 2, None))
+        async with asyncio.timeout(20):
+            while not all(f.pushed and f.pushed[-1].candidate for f in world.fleets):
+                await asyncio.sleep(0.01)
+        rmtree(tmp_path / "state")
+        for fleet in world.fleets:
+            fleet.held = False
+            fleet.settle()
+        assert (await promoting).after["champion"] == "2/g1"
+
+    _run(tmp_path, scenario)
+
+
+def test_store_away_at_the_switch_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment without the store between the verdicts and the switch leaves no candidate behind."""
+
+    async def scenario(world: World) -> None:
+        for fleet in world.fleets:
+            fleet.held = True
+        promoting = asyncio.create_task(world.operators[0].promote(ORDER, 2, None))
+        async with asyncio.timeout(20):
+            while not all(f.pushed and f.pushed[-1].candidate for f in world.fleets):
+                await asyncio.sleep(0.01)
+        change, failures = world.store.change, 3
+
+        async def failing(revision: int, desired: Desired) -> bool:
+            nonlocal failures
+            failures -= 1
+            if failures >= 0:
+                raise StateUnavailable("killed")
+            return await change(revision, desired)
+
+        monkeypatch.setattr(world.store, "change", failing)
+        for fleet in world.fleets:
+            fleet.held = False
+            fleet.settle()
+        assert (await promoting).result == "done"
+        assert failures < 0
+
+    _run(tmp_path, scenario)
+
+
 def test_lost_store_is_told_and_found_again(tmp_path: Path) -> None:
     """Without the store no order is accepted, and what was decided stays decided."""
 
@@ -418,7 +622,9 @@ def test_switch_that_a_worker_does_not_follow_is_told(
         await world.operators[0].promote(ORDER, 2, None)
         world.fleets[1].failures[1, Target(1, "g1")] = "its file is gone"
         with pytest.raises(NotConverged) as caught:
-            await world.operators[0].rollback(ORDER)
+            await world.operators[1].rollback(replace(ORDER, force=True))
+        (entry,) = await world.store.history(1)
+        assert entry.change.forced
         assert "revision 4 holds, but not every worker follows it yet" in caught.value.detail
         assert "worker 1 of r1: failed (its file is gone)" in caught.value.detail
 

@@ -73,6 +73,22 @@ def test_empty_repository_and_damaged_manifest_are_named(
         _choose(tmp_path, generations, 1, None)
 
 
+def test_held_version_is_not_looked_up(
+    tmp_path: Path, generations: RedisServer, world: World
+) -> None:
+    """With a contract that workers have checked, a lost repository is no matter."""
+
+    async def choose(contract: str) -> Target:
+        store = RedisStore(generations.url, 2, Metrics().round_trips)
+        try:
+            targets = Targets(Repository(str(tmp_path / "lost")), store)
+            return await targets.choose(1, None, contract)
+        finally:
+            await store.close()
+
+    assert asyncio.run(choose(world.parts.contract)) == Target(1, "g2")
+
+
 def test_silent_store_is_a_refusal(home: Path, tmp_path: Path) -> None:
     """Without Redis no generation can be chosen; the order says so."""
     with pytest.raises(LoadRefused, match="no generation can be chosen"):

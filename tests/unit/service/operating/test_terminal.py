@@ -18,6 +18,7 @@ PLAN: dict[str, Any] = {
     "before": {"champion": "1/g1", "previous": None},
     "after": {"champion": "2/g1", "previous": "1/g1"},
     "guard": {"refused": False, "reasons": [], "evidence": {}},
+    "generation": "g1",
     "verdicts": [],
     "seconds": 0.0,
 }
@@ -55,6 +56,7 @@ class Admin:
         self.keys: list[str | None] = []
         self.refusal: dict[str, Any] | None = None
         self.refused_guard = False
+        self.nothing_to_do = False
         self.answers: dict[str, Any] = {}
 
     def answer(self, path: str, order: Any) -> tuple[int, Any]:
@@ -64,7 +66,8 @@ class Admin:
             return 200, self.answers[path]
         if order["dry_run"]:
             guard = {"refused": self.refused_guard, "reasons": ["GAUC falls"] * self.refused_guard}
-            return 200, PLAN | {"guard": guard}
+            plan = PLAN | ({"result": "already"} if self.nothing_to_do else {})
+            return 200, plan | {"guard": guard}
         return (200, DONE) if self.refusal is None else (409, self.refusal)
 
 
@@ -119,6 +122,19 @@ def test_order_is_shown_agreed_to_and_carried_out(
     assert "host:9100  0       5         ready  1.2 s" in told.out
     assert [order["dry_run"] for _, order in admin.asked] == [True, False]
     assert {(o["who"], o["why"]) for _, o in admin.asked} == {("ann", "a better model")}
+    (_, agreed) = admin.asked[1]
+    assert (agreed["revision"], agreed["generation"]) == (PLAN["revision"], PLAN["generation"])
+
+
+def test_nothing_to_do_is_told_and_not_asked_about(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who comes second learns that it is done, and cannot undo it by agreeing."""
+    admin.nothing_to_do = True
+    _type(monkeypatch, "y\n")
+    assert cli.main(["rollback", "--why", "orders fell"]) == 0
+    assert [order["dry_run"] for _, order in admin.asked] == [True]
+    assert "nothing to do" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yes please\n"])
@@ -296,3 +312,82 @@ def test_operator_without_a_name_is_unknown(admin: Admin, monkeypatch: pytest.Mo
     monkeypatch.setattr("getpass.getuser", nameless)
     assert cli.main(["rollback", "--why", "w", "--yes"]) == 0
     assert admin.asked[0][1]["who"].startswith("unknown@")
+
+
+def test_reason_of_several_lines_forges_no_entry(
+    admin: Admin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever stands in the store, each revision is one line of the history and the status."""
+    change = {"action": "promote", "who": "ann", "when_s": 0, "forced": False}
+    change["why"] = "ok\n99  2026-11-20 12:00:00  boss  promote  9/g1  -  fake\x1b[2J"
+    entry = {"revision": 3, "champion": {"version": 2, "generation": "g1"}, "canary": None}
+    admin.answers["/admin/history?limit=20"] = [entry | {"change": change}]
+    assert cli.main(["history"]) == 0
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) == 2
+    assert r"ok\n99  2026" in told
+    assert r"fake\x1b[2J" in told
+    desired = {"revision": 3, "change": change}
+    admin.answers["/admin/state"] = {
+        "trouble": "one\ntwo",
+        "converged": True,
+        "roles": {"champion": "2/g1"},
+        "desired": desired,
+        "replicas": [],
+    }
+    assert cli.main(["status"]) == 0
+    told = capsys.readouterr().out
+    assert r"ok\n99" in told
+    assert told.startswith(r"TROUBLE: one\ntwo")
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--why", "x" * 1001),
+        ("--why", "ok\n99  2026-11-20 12:00:00  boss"),
+        ("--who", "x" * 129),
+        ("--who", "a\x1b[2J"),
+        ("--who", "  "),
+    ],
+)
+def test_text_that_the_audit_log_does_not_take_is_wrong_usage(
+    admin: Admin, capsys: pytest.CaptureFixture[str], option: str, text: str
+) -> None:
+    """The mistake is named by its option, before anybody is asked."""
+    line = ["promote", "2", "--why", "better", "--who", "ann", "--yes", option, text]
+    assert cli.main(line) == 2
+    assert admin.asked == []
+    told = capsys.readouterr().err
+    assert f"promote: {option}" in told
+    assert "expected one line of printable text" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_ctrl_c_at_the_question_changes_nothing(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever breaks off is told that nothing was changed, in one line."""
+
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    terminal = Terminal()
+    monkeypatch.setattr(terminal, "readline", interrupted)
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert cli.main(["rollback", "--why", "orders fell"]) == 1
+    assert "interrupted; nothing was changed" in capsys.readouterr().err
+    assert [order["dry_run"] for _, order in admin.asked] == [True]
+
+
+def test_ctrl_c_while_an_order_runs_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command ends; the order does not, and the operator learns where to look."""
+
+    def post(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.operating.admin_client.AdminClient.post", post)
+    assert cli.main(["rollback", "--why", "orders fell", "--yes"]) == 1
+    assert "the order goes on, see choirrec-serve status" in capsys.readouterr().err

@@ -29,6 +29,11 @@ MANNER = {"who": "ann", "why": "why", "within_s": 120.0, "dry_run": False, "forc
         (
             "canary 2 --share 0.05",
             "/admin/canary",
+            {"version": 2, "generation": None, "share": 0.05, "testers": None},
+        ),
+        (
+            "canary 2 --share 0.05 --no-testers",
+            "/admin/canary",
             {"version": 2, "generation": None, "share": 0.05, "testers": False},
         ),
         (
@@ -44,6 +49,7 @@ MANNER = {"who": "ann", "why": "why", "within_s": 120.0, "dry_run": False, "forc
         ),
         ("shadow --stop", "/admin/shadow/stop", {}),
         ("rollback", "/admin/rollback", {}),
+        ("rollback --force", "/admin/rollback", {"force": True}),
     ],
 )
 def test_verb_is_the_order_it_says(line: str, path: str, order: dict[str, object]) -> None:
@@ -80,7 +86,7 @@ def test_half_an_order_is_refused(line: str, reason: str) -> None:
         "canary 2 --share much",
         "shadow 2 --sample -1",
         "rollback 2",
-        "rollback --force",
+        "canary 2 --share 0.1 --force",
         "history --limit 0",
         "promote 2 --within 0",
         "unknown",
