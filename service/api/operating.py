@@ -107,22 +107,23 @@ def _add_targets(router: APIRouter, plane: ControlPlane) -> None:
     @router.post("/promote")
     async def promote(body: TargetBody) -> dict[str, Any]:
         """Make a target ready on every worker of every replica, then champion."""
-        return _told(await operator.promote(body.order(), body.version, body.generation))
+        return _told(plane, await operator.promote(body.order(), body.version, body.generation))
 
     @router.post("/canary")
     async def canary(body: CanaryBody) -> dict[str, Any]:
         """Make a target ready everywhere, then let it answer a share of the users."""
         return _told(
+            plane,
             await operator.canary(
                 body.order(), body.version, body.generation, body.share, body.testers
-            )
+            ),
         )
 
     @router.post("/shadow")
     async def shadow(body: ShadowBody) -> dict[str, Any]:
         """Let a target score a sample of the requests; nobody gets its answers."""
         return _told(
-            await operator.shadow(body.order(), body.version, body.generation, body.sample)
+            plane, await operator.shadow(body.order(), body.version, body.generation, body.sample)
         )
 
 
@@ -135,16 +136,16 @@ def _add_ends(router: APIRouter, plane: ControlPlane) -> None:
         "/promote/stop": (operator.withdraw, "Give up what is being prepared."),
     }
     for path, (carry_out, summary) in orders.items():
-        router.post(path, summary=summary)(_ending(carry_out))
+        router.post(path, summary=summary)(_ending(plane, carry_out))
 
 
-def _ending(carry_out: Callable[[Order], Any]) -> Callable[[OrderBody], Any]:
+def _ending(plane: ControlPlane, carry_out: Callable[[Order], Any]) -> Callable[[OrderBody], Any]:
     async def end(body: OrderBody) -> dict[str, Any]:
-        return _told(await carry_out(body.order()))
+        return _told(plane, await carry_out(body.order()))
 
     return end
 
 
-def _told(outcome: Outcome) -> dict[str, Any]:
+def _told(plane: ControlPlane, outcome: Outcome) -> dict[str, Any]:
     told: dict[str, Any] = msgspec.to_builtins(outcome)
-    return told
+    return told | {"warnings": plane.warnings()}

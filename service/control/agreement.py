@@ -5,12 +5,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from model.desired import Desired, Target
+from model.desired import Desired, Shadow, Target
+from service.control.comparisons import shadow_verdicts
 from service.control.convergence import Verdict, complaints, followed, settled, verdicts
 from service.control.state_store import StateStore
 from service.control.watch import Watch
 from service.errors import ChangeRefused, NotConverged, StateUnavailable
-from service.lifecycle.states import ReplicaState
+from service.lifecycle.states import SETTLED, ReplicaState
 
 LOOK_S = 0.1
 """Between two looks at the reports while waiting."""
@@ -18,6 +19,8 @@ FOLLOW_S = 10.0
 """Time for workers to take up what is loaded already."""
 FINISH_S = 8.0
 """For a state store that is away for a moment, while an order is half done."""
+COMPARE_S = 10.0
+"""Time for a shadow to be loaded before an order answers without waiting for it."""
 PUT_BACK_S = 5.0
 """Time for an emptied store to get its document back."""
 _ATTEMPTS = 100
@@ -160,6 +163,28 @@ class Agreement:
                     f"revision {desired.revision} holds, but not every worker follows it yet",
                     verdicts(replicas, target),
                 )
+            await asyncio.sleep(LOOK_S)
+
+    async def until_compared(self, desired: Desired, shadow: Shadow) -> tuple[Verdict, ...]:
+        """Wait until each replica's comparison has settled a shadow, for a while.
+
+        Args:
+            desired: the document that names it.
+            shadow: the shadow.
+
+        Returns:
+            How it stands on each replica, ready, failed or on its way.
+
+        Raises:
+            StateUnavailable: when the reports cannot be read.
+        """
+        give_up_s = time.monotonic() + COMPARE_S
+        while True:
+            present, replicas = await self._look(desired, give_up_s)
+            said = shadow_verdicts(replicas, shadow)
+            over = time.monotonic() > give_up_s or present.shadow != shadow
+            if over or all(verdict.state in SETTLED for verdict in said):
+                return said
             await asyncio.sleep(LOOK_S)
 
     async def _look(

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
-from model.desired import Desired
+from model.desired import Desired, Shadow
 from service.comparison.counts import ComparisonReport, summed
 from service.comparison.samples import COMPARISON, SAMPLES
 from service.comparison.summary import summary
+from service.control.convergence import COMPARER, Verdict
 from service.control.watch import Watch
-from service.lifecycle.states import ReplicaState
+from service.lifecycle.states import ReplicaState, TargetState
 from service.metrics import COMPARISONS
 from service.supervisor.fleet import Siblings
 
@@ -71,6 +72,44 @@ def compared(replicas: Iterable[ReplicaState]) -> dict[str, list[dict[str, Any]]
                 report = msgspec.convert(replica.findings[comparison], ComparisonReport)
                 found.setdefault(comparison, []).append(report)
     return {name: [summary(one) for one in summed(same)] for name, same in found.items()}
+
+
+def shadow_verdicts(replicas: Iterable[ReplicaState], shadow: Shadow) -> tuple[Verdict, ...]:
+    """How a shadow stands on each replica, where a process of its own holds it.
+
+    Args:
+        replicas: their reports.
+        shadow: what the desired state names.
+    """
+    return tuple(_shadow_verdict(replica, shadow) for replica in replicas)
+
+
+def _shadow_verdict(replica: ReplicaState, shadow: Shadow) -> Verdict:
+    found = replica.findings.get("shadow")
+    report = None if found is None else msgspec.convert(found, ComparisonReport)
+    if report is None or report.challenger != str(shadow.target):
+        return _verdict(replica, "absent", "its comparison has not begun")
+    states = {f"{target.version}/{target.generation}": target for target in report.targets}
+    challenger, champion = states.get(report.challenger), states.get(report.champion)
+    if challenger is None:
+        return _verdict(replica, "absent", "its comparison has not begun to load it")
+    if champion is not None and champion.state == "failed":
+        return _verdict(replica, "failed", f"champion {report.champion} there: {champion.reason}")
+    return _verdict(replica, challenger.state, challenger.reason, challenger)
+
+
+def _verdict(
+    replica: ReplicaState, state: str, reason: str | None, target: TargetState | None = None
+) -> Verdict:
+    return Verdict(
+        replica=replica.replica,
+        worker=COMPARER,
+        revision=replica.revision,
+        state=state,
+        reason=reason,
+        seconds=None if target is None else target.seconds,
+        bundle_digest=None if target is None else target.bundle_digest,
+    )
 
 
 def _wanted(desired: Desired, comparison: str) -> bool:

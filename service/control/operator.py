@@ -1,6 +1,6 @@
 """The operator's orders: promote, canary, shadow, rollback; each answers with every verdict."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from secrets import token_hex
 
 from model.desired import Canary, Desired, Shadow, Target
@@ -144,6 +144,9 @@ class Operator:
             generation: None: the shadow's own, where it is of this version; else the newest one
                 that fits.
             sample: of requests, above 0 and at most 1.
+
+        Returns:
+            With verdicts of the processes that compare it, one for each replica.
         """
         run = Run("shadow", order)
         present = await self._agreement.present()
@@ -151,10 +154,15 @@ class Operator:
         target = run.target = await self._asked(present, version, generation, running)
         wanted = Shadow(target, sample)
         if present.shadow == wanted:
-            return run.outcome("already", present, present)
-        return await self._step(
-            run, lambda desired: changes.start_shadow(desired, wanted, run.change())
-        )
+            outcome = run.outcome("already", present, present)
+        else:
+            outcome = await self._step(
+                run, lambda desired: changes.start_shadow(desired, wanted, run.change())
+            )
+        if order.dry_run:
+            return replace(outcome, verdicts=())
+        said = await self._agreement.until_compared(present, wanted)
+        return replace(outcome, verdicts=said)
 
     async def stop_shadow(self, order: Order) -> Outcome:
         """End the shadow; errors as ``promote``."""

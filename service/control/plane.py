@@ -10,8 +10,8 @@ from model.desired import Desired
 from model.repository import Repository
 from service.control.agreement import Agreement
 from service.control.bundle_parts import BundleParts
-from service.control.comparisons import compared
-from service.control.convergence import followed
+from service.control.comparisons import compared, shadow_verdicts
+from service.control.convergence import Verdict, followed
 from service.control.finding import Guards
 from service.control.guards import Limits
 from service.control.judge import WHO, Judge
@@ -24,6 +24,7 @@ from service.control.targets import Targets
 from service.control.watch import Beginning, Identity, Watch
 from service.errors import StateUnavailable
 from service.features.store import FeatureStore
+from service.lifecycle.states import ReplicaState
 from service.settings import Settings
 from service.supervisor.fleet import Fleet
 
@@ -50,12 +51,22 @@ class ControlPlane:
             desired, replicas, trouble = self.watch.known, [self.watch.state()], error.detail
         return {
             "trouble": trouble,
+            "warnings": self.warnings(),
             "replica": self.watch.identity.replica,
             "converged": desired is not None and followed(replicas, desired),
             "desired": None if desired is None else msgspec.to_builtins(desired),
             "roles": None if desired is None else roles(desired),
+            "shadow": msgspec.to_builtins(_shadow(desired, replicas)),
             "replicas": msgspec.to_builtins(replicas),
         }
+
+    def warnings(self) -> list[str]:
+        """What an operator would want to know beside any answer."""
+        return [
+            f"replica {name} has not reported for {silent_s:.0f} s; nobody waits for it, and its "
+            "workers may answer as before"
+            for name, silent_s in self.watch.roll.silent().items()
+        ]
 
     async def comparison(self) -> dict[str, Any]:
         """What canary and shadow would change, as all replicas have found it, and the guard's view.
@@ -74,6 +85,12 @@ class ControlPlane:
             StateUnavailable: when the state store cannot be read.
         """
         return await self.store.history(limit)
+
+
+def _shadow(desired: Desired | None, replicas: Sequence[ReplicaState]) -> tuple[Verdict, ...]:
+    if desired is None or desired.shadow is None:
+        return ()
+    return shadow_verdicts(replicas, desired.shadow)
 
 
 def open_plane(

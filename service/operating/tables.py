@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from service.control.convergence import COMPARER, NO_WORKER
 from service.logs import one_line
 
 _NONE = "-"
+_WORKERS = {NO_WORKER: None, COMPARER: "comparison"}
 
 
 def outcome_text(outcome: Mapping[str, Any]) -> str:
@@ -16,9 +18,10 @@ def outcome_text(outcome: Mapping[str, Any]) -> str:
         outcome: the answer of the admin port.
 
     Returns:
-        Lines: the result, the roles that change, the guard's words, each worker's verdict.
+        Lines: warnings, the result, the roles that change, the guard's words, every verdict.
     """
-    lines = [_headline(outcome), "", *_role_lines(outcome["before"], outcome["after"])]
+    warnings = warning_lines(outcome["warnings"])
+    lines = [*warnings, _headline(outcome), "", *_role_lines(outcome["before"], outcome["after"])]
     lines += guard_lines(outcome["guard"])
     if outcome["verdicts"]:
         lines += ["", *verdict_lines(outcome["verdicts"])]
@@ -28,7 +31,14 @@ def outcome_text(outcome: Mapping[str, Any]) -> str:
 def verdict_lines(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line per worker, under a head."""
     rows = [
-        (v["replica"], v["worker"], v["revision"], v["state"], _seconds(v["seconds"]), v["reason"])
+        (
+            v["replica"],
+            _WORKERS.get(v["worker"], v["worker"]),
+            v["revision"],
+            v["state"],
+            _seconds(v["seconds"]),
+            v["reason"],
+        )
         for v in verdicts
     ]
     return table(("replica", "worker", "revision", "state", "loaded in", "reason"), rows)
@@ -40,9 +50,14 @@ def guard_lines(guard: Mapping[str, Any]) -> list[str]:
     return ["", head, *(f"  {reason}" for reason in guard["reasons"])] if guard["reasons"] else []
 
 
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """What somebody must not overlook; nothing when there is nothing."""
+    return [*(f"WARNING: {one_line(warning)}" for warning in warnings), ""] if warnings else []
+
+
 def status_text(status: Mapping[str, Any]) -> str:
-    """What stands where: the roles, the last change, each worker of each replica."""
-    lines = []
+    """What stands where: the roles, the last change, each worker of each replica, the shadow."""
+    lines = warning_lines(status["warnings"])
     if status["trouble"]:
         lines += [f"TROUBLE: {one_line(status['trouble'])}", ""]
     desired = status["desired"]
@@ -55,7 +70,10 @@ def status_text(status: Mapping[str, Any]) -> str:
         lines[-1] += one_line(f"{change['action']} by {change['who']}: {change['why']}")
         following = "every worker follows it" if status["converged"] else "NOT YET FOLLOWED by all"
         lines.append(following)
-    return "\n".join([*lines, "", *_replica_lines(status["replicas"])])
+    lines += ["", *_replica_lines(status["replicas"])]
+    if status["shadow"]:
+        lines += ["", f"shadow {status['roles']['shadow']}:", *verdict_lines(status["shadow"])]
+    return "\n".join(lines)
 
 
 def history_text(history: Sequence[Mapping[str, Any]]) -> str:

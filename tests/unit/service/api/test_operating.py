@@ -10,12 +10,14 @@ import pytest
 
 from model.desired import Target
 from service.api.admin import create_admin_app
+from service.control import agreement
 from service.control.plane import ControlPlane, open_plane
+from service.control.roll import Roll
 from service.control.watch import Identity
 from service.features.redis_store import RedisStore
 from service.metrics import Metrics
 from service.settings import Settings
-from tests.control import NoGuards
+from tests.control import NoGuards, replica_state, worker_state
 from tests.fixtures.bundles import World, publish
 from tests.fixtures.fleets import PlannedFleet
 from tests.fixtures.redis import RedisServer
@@ -67,8 +69,15 @@ async def _settled(plane: ControlPlane) -> None:
 
 
 @pytest.fixture
-def settings(home: Path, tmp_path: Path, redis_server: RedisServer, world: World) -> Settings:
+def settings(
+    home: Path,
+    tmp_path: Path,
+    redis_server: RedisServer,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Settings:
     """A repository with version 1, generations g1 and g2, and an empty state."""
+    monkeypatch.setattr(agreement, "COMPARE_S", 0.2)
     redis = redis_server.client()
     redis.flushall()
     for name in ("g1", "g2"):
@@ -245,6 +254,34 @@ def test_first_document_that_cannot_be_written_is_told(settings: Settings) -> No
             assert reply.status_code == 409
             assert "generation absent is not in the store" in reply.json()["detail"]
             assert (await admin.get("/admin/state")).json()["desired"] is None
+        await plane.store.close()
+        await features.close()
+
+    asyncio.run(run())
+
+
+def test_replica_that_fell_silent_is_named_beside_every_answer(settings: Settings) -> None:
+    """A replica whose supervisor hangs may still answer callers: it drops out of no answer."""
+
+    async def run() -> None:
+        features = RedisStore(settings.redis_url, 2, Metrics().round_trips)
+        plane = open_plane(settings, PlannedFleet(), features, NoGuards(), Identity("a", "host"))
+        plane.watch.roll = Roll(0.3)
+        transport = httpx.ASGITransport(create_admin_app(plane, _Workers(), None))
+        hung = replica_state("b", workers=(worker_state(0, 1, Target(1, "g1")),))
+        await plane.store.report(hung, 0.3)
+        watching = asyncio.create_task(plane.watch.run())
+        async with asyncio.timeout(20):
+            while not plane.warnings():
+                await asyncio.sleep(0.05)
+        async with httpx.AsyncClient(transport=transport, base_url="http://admin") as admin:
+            outcome = (await admin.post("/admin/promote", json=TO_G2)).json()
+            assert outcome["result"] == "done"
+            for answer in (outcome, (await admin.get("/admin/state")).json()):
+                (warning,) = answer["warnings"]
+                assert warning.startswith("replica b has not reported for")
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await plane.store.close()
         await features.close()
 

@@ -4,18 +4,23 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from model.desired import Change, Desired, Target
+from model.desired import Change, Desired, Shadow, Target
+from service.comparison.counts import ComparisonReport
 from service.control import agreement as waiting
 from service.control.agreement import Agreement
-from service.control.changes import activate, prepare, rollback
+from service.control.changes import activate, prepare, rollback, start_shadow
+from service.control.convergence import COMPARER
 from service.control.file_state import FileState
 from service.control.local_copy import LocalCopy
 from service.control.watch import Beginning, Identity, Watch
 from service.errors import ChangeRefused, StateUnavailable
-from tests.control import desired_state, replica_state
+from service.lifecycle.states import State
+from tests.control import desired_state, replica_state, target_state
 from tests.fixtures.fleets import PlannedFleet
 
 CHANGE = Change("promote", "ann", "why", 1.0)
@@ -183,3 +188,46 @@ def test_emptied_store_hides_no_replica_from_a_promotion(tmp_path: Path) -> None
         assert [r.replica for r in await one.agreement.replicas()] == ["r1", "r2"]
 
     _run(tmp_path, scenario, watched=False)
+
+
+def _findings(state: State, reason: str | None = None) -> dict[str, Any]:
+    told = (target_state(SECOND, state, reason), target_state(Target(1, "g1"), "active"))
+    report = ComparisonReport(challenger="2/g1", champion="1/g1", since_s=1.0, targets=told)
+    return {"shadow": msgspec.to_builtins(report)}
+
+
+def test_shadow_is_waited_for_until_every_comparison_has_settled_it(tmp_path: Path) -> None:
+    """The order for a shadow ends when it is known how the shadow stands, on each replica."""
+
+    async def scenario(one: One) -> None:
+        shadow = Shadow(SECOND, 0.1)
+        _, after = await one.agreement.change(lambda desired: start_shadow(desired, shadow, CHANGE))
+        other = replica_state("r2")
+        await one.store.report(
+            msgspec.structs.replace(other, findings=_findings("failed", "no memory")), 20.0
+        )
+        one.watch.findings = lambda: _findings("loading")
+        waited = asyncio.create_task(one.agreement.until_compared(after, shadow))
+        await asyncio.sleep(0.3)
+        assert not waited.done()
+        one.watch.findings = lambda: _findings("ready")
+        own, others = await waited
+        assert (own.replica, own.worker, own.state) == ("r1", COMPARER, "ready")
+        assert str(others) == "the comparison of r2: failed (no memory)"
+
+    _run(tmp_path, scenario)
+
+
+def test_shadow_that_is_still_loading_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a slow comparison for long, and nobody is told that it runs."""
+    monkeypatch.setattr(waiting, "COMPARE_S", 0.2)
+
+    async def scenario(one: One) -> None:
+        shadow = Shadow(SECOND, 0.1)
+        _, after = await one.agreement.change(lambda desired: start_shadow(desired, shadow, CHANGE))
+        (said,) = await one.agreement.until_compared(after, shadow)
+        assert (said.state, said.reason) == ("absent", "its comparison has not begun")
+
+    _run(tmp_path, scenario)

@@ -122,6 +122,7 @@ def _run(folder: Path, scenario: Callable[[World], Awaitable[None]]) -> None:
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "FOLLOW_S", 5.0)
+    monkeypatch.setattr(waiting, "COMPARE_S", 0.2)
 
 
 def test_promotion_prepares_everywhere_and_then_switches(tmp_path: Path) -> None:

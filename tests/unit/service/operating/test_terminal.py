@@ -20,6 +20,7 @@ PLAN: dict[str, Any] = {
     "guard": {"refused": False, "reasons": [], "evidence": {}},
     "generation": "g1",
     "verdicts": [],
+    "warnings": [],
     "seconds": 0.0,
 }
 VERDICT = {
@@ -230,6 +231,8 @@ def test_status_names_every_worker(admin: Admin, capsys: pytest.CaptureFixture[s
     change = {"action": "promote", "who": "ann", "why": "better", "when_s": 0, "forced": False}
     status: dict[str, Any] = {
         "trouble": None,
+        "warnings": [],
+        "shadow": [],
         "replica": "host:9100",
         "converged": True,
         "roles": {"champion": "2/g1", "previous": None},
@@ -258,6 +261,48 @@ def test_status_names_every_worker(admin: Admin, capsys: pytest.CaptureFixture[s
     assert "no desired state yet" in capsys.readouterr().out
     assert cli.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["replica"] == "host:9100"
+
+
+def test_warnings_stand_above_orders_and_status(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A replica that fell silent is not overlooked by whoever reads the first line."""
+    warning = "replica b has not reported for 7 s"
+    monkeypatch.setitem(DONE, "warnings", [warning])
+    assert cli.main(["promote", "2", "--why", "w", "--yes"]) == 0
+    assert capsys.readouterr().out.startswith(f"WARNING: {warning}\n")
+    admin.answers["/admin/state"] = {
+        "trouble": None,
+        "warnings": [warning],
+        "shadow": [],
+        "converged": False,
+        "roles": None,
+        "desired": None,
+        "replicas": [],
+    }
+    assert cli.main(["status"]) == 0
+    assert capsys.readouterr().out.startswith(f"WARNING: {warning}\n")
+
+
+def test_status_says_how_the_shadow_stands(
+    admin: Admin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shadow that cannot load is seen without another command."""
+    change = {"action": "shadow", "who": "ann", "why": "better", "when_s": 0, "forced": False}
+    failed = VERDICT | {"worker": -2, "state": "failed", "reason": "no memory", "seconds": None}
+    admin.answers["/admin/state"] = {
+        "trouble": None,
+        "warnings": [],
+        "shadow": [failed],
+        "converged": True,
+        "roles": {"champion": "1/g1", "shadow": "2/g1 on 10 %"},
+        "desired": {"revision": 5, "change": change},
+        "replicas": [],
+    }
+    assert cli.main(["status"]) == 0
+    told = capsys.readouterr().out
+    assert "shadow 2/g1 on 10 %:\n" in told
+    assert "host:9100  comparison  5         failed  -          no memory" in told
 
 
 def test_history_is_a_line_per_revision(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,6 +342,7 @@ def test_watching_ends_with_ctrl_c(
     monkeypatch.setattr("time.sleep", sleep)
     empty: dict[str, Any]
     empty = {"trouble": None, "converged": False, "roles": None, "desired": None, "replicas": []}
+    empty |= {"warnings": [], "shadow": []}
     admin.answers["/admin/state"] = empty
     assert cli.main(["status", "--watch"]) == 0
     assert capsys.readouterr().out.count("no desired state yet") == 2
@@ -330,6 +376,8 @@ def test_reason_of_several_lines_forges_no_entry(
     desired = {"revision": 3, "change": change}
     admin.answers["/admin/state"] = {
         "trouble": "one\ntwo",
+        "warnings": [],
+        "shadow": [],
         "converged": True,
         "roles": {"champion": "2/g1"},
         "desired": desired,
