@@ -140,6 +140,19 @@ def test_refused_load_leaves_the_champion_alone(
     assert service.http.get("/health/ready").status_code == 200
 
 
+def test_records_move_where_the_repository_is_gone(
+    pair: tuple[LiveService, dict[Any, Any]], tmp_path: Path
+) -> None:
+    """A bundle that serves needs its repository no more: this morning's records move in."""
+    service, expected = pair
+    (tmp_path / "repository").rename(tmp_path / "lost")
+    assert service.promote(2, "a").json()["result"] == "already"
+    outcome = service.promote(2).json()
+    assert (outcome["result"], outcome["after"]["champion"]) == ("done", "2/b")
+    answer = service.http.post("/score", content=REQUEST).json()
+    np.testing.assert_allclose(answer["scores"], expected[2, "b"], atol=1e-5)
+
+
 def test_second_order_at_once_is_told_to_wait(pair: tuple[LiveService, dict[Any, Any]]) -> None:
     """Two versions are never prepared at once; at least one order is carried out."""
     service, _ = pair
