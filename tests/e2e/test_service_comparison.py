@@ -165,7 +165,7 @@ def test_shadow_of_another_model_is_told_by_figures_metrics_and_command(shop: Cl
 
 
 def test_shadow_that_cannot_load_is_told_and_touches_nobody(shop: Client) -> None:
-    """The reason stands in the comparison; callers notice nothing."""
+    """The reason stands in the order, the status and the comparison; callers notice nothing."""
     _order(shop, "shadow", version=BROKEN, sample=1.0)
 
     def failed() -> bool:
@@ -174,6 +174,10 @@ def test_shadow_that_cannot_load_is_told_and_touches_nobody(shop: Client) -> Non
         return any(t["state"] == "failed" and "reliability.onnx" in t["reason"] for t in states)
 
     wait_until(failed, LIMIT_S)
+    again = _order(shop, "shadow", version=BROKEN, sample=1.0)
+    for (told,) in (again["verdicts"], _asked(shop, "state")["shadow"]):
+        assert told["state"] == "failed"
+        assert "reliability.onnx" in told["reason"]
     assert shop.score(USERS[0], list(ITEMS))["model_version"] == 1
     assert shop.metric('choirrec_comparison_ready{worker="shadow"}') == 0
     _order(shop, "shadow/stop")
