@@ -44,11 +44,15 @@ class ControlPlane:
 
         Without the state store, what this replica knows of itself.
         """
+        known = self.watch.known
         try:
             desired, replicas = await self.store.read(), await self.agreement.replicas()
             trouble = self.watch.trouble
+            if known is not None and (desired is None or desired.revision < known.revision):
+                desired = known
+                trouble = f"the state store has lost revision {known.revision}; it is put back"
         except StateUnavailable as error:
-            desired, replicas, trouble = self.watch.known, [self.watch.state()], error.detail
+            desired, replicas, trouble = known, [self.watch.state()], error.detail
         return {
             "trouble": trouble,
             "warnings": self.warnings(),

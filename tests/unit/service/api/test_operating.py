@@ -239,6 +239,26 @@ def test_state_without_its_store_is_what_this_replica_knows(
     _run(settings.model_copy(update={"state": str(place)}), scenario)
 
 
+def test_state_that_was_lost_is_told_as_lost(settings: Settings, tmp_path: Path) -> None:
+    """An emptied store is not taken for a beginning, in the moment until it is put back."""
+    place = tmp_path / "state"
+
+    async def run() -> None:
+        features = RedisStore(settings.redis_url, 2, Metrics().round_trips)
+        changed = settings.model_copy(update={"state": str(place)})
+        plane = open_plane(changed, PlannedFleet(), features, NoGuards(), Identity("r1", "host"))
+        await plane.watch.follow_once()
+        await plane.watch.follow_once()
+        (place / "desired.json").unlink()
+        state = await plane.status()
+        assert "has lost revision 1" in state["trouble"]
+        assert state["roles"]["champion"] == "1/g1"
+        await plane.store.close()
+        await features.close()
+
+    asyncio.run(run())
+
+
 def test_first_document_that_cannot_be_written_is_told(settings: Settings) -> None:
     """Where no generation fits, orders say what is missing."""
 
