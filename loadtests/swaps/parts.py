@@ -7,9 +7,11 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from loadtests.swaps.callers import Answer, Callers
 from loadtests.swaps.demo_shop import DemoShop
@@ -23,7 +25,7 @@ from loadtests.swaps.shadowing import shadow_figures
 from loadtests.swaps.shop import Shop
 from loadtests.swaps.sides import canary_figures
 from loadtests.swaps.stage import FIRST, course, stage
-from loadtests.swaps.swapping import swap_figures, swap_under_load
+from loadtests.swaps.swapping import Swap, swap_figures, swap_under_load
 from loadtests.swaps.tiny_shop import TinyShop
 from model.desired import Target
 from service.api.server import new_loop
@@ -37,6 +39,8 @@ DEMO_VERSIONS = 4
 """An export takes seconds, so that few versions take turns."""
 PLANTED_RATE = 100.0
 """Requests per second for workers that swap wrongly, whose latencies mean nothing."""
+STRETCH = 20
+"""Swaps between two measurements of the capacity: others may use the machine, too."""
 LOAD = 0.6
 """Of the capacity."""
 
@@ -52,7 +56,7 @@ class Plan:
     rest_s: float
     """Quiet time after each swap."""
     saturate_s: float
-    """For the capacity, before swapping and after."""
+    """For each measurement of the capacity."""
     demo_swaps: int
     """Of bundles of the demo's sizes."""
     planted_swaps: int
@@ -67,20 +71,20 @@ class Plan:
 FULL = Plan(
     swaps=200,
     warm_up=20,
-    rest_s=1.0,
-    saturate_s=10.0,
+    rest_s=0.7,
+    saturate_s=3.0,
     demo_swaps=60,
-    planted_swaps=30,
+    planted_swaps=20,
     rollbacks=20,
     users=100_000,
-    shadow_rounds=8,
+    shadow_rounds=5,
     shadow_s=8.0,
 )
 QUICK = Plan(
     swaps=20,
     warm_up=8,
     rest_s=0.3,
-    saturate_s=2.0,
+    saturate_s=1.0,
     demo_swaps=8,
     planted_swaps=12,
     rollbacks=4,
@@ -148,23 +152,31 @@ def swaps(
         shop: what is served; None: the tiny one.
         versions: after as many, versions and generations begin again; None: each comes once.
         program: the service, or a broken one.
-        rate: requests per second; None: 60 % of what is measured just before.
+        rate: requests per second; None: 60 % of what is measured just before each stretch.
     """
     targets = course(plan.warm_up + plan.swaps, versions)
 
     async def act(scene: Scene) -> dict[str, Any]:
-        before = await scene.capacity(plan.saturate_s)
-        offered = rate or LOAD * before
-        made = await swap_under_load(scene.replicas, scene.callers, offered, targets, plan.rest_s)
-        answers = list(scene.callers.answers)
-        scene.callers.answers.clear()
+        made: list[Swap] = []
+        answers: list[Answer] = []
+        capacities = []
+        for place in tqdm(range(0, len(targets) - 1, STRETCH), unit="stretch"):
+            stretch = targets[place : place + STRETCH + 1]
+            capacities.append(await scene.capacity(plan.saturate_s))
+            offered = rate or LOAD * capacities[-1]
+            made += await swap_under_load(
+                scene.replicas, scene.callers, offered, stretch, plan.rest_s
+            )
+            answers += scene.callers.answers
+            scene.callers.answers.clear()
         return {
             **swap_figures(FIRST, made, answers, plan.warm_up),
             "capacity": {
-                "before": round(before),
-                "after": round(await scene.capacity(plan.saturate_s)),
+                "least": round(min(capacities)),
+                "median": round(median(capacities)),
+                "most": round(max(capacities)),
             },
-            "offered": round(offered),
+            "offered": round(rate or LOAD * median(capacities)),
             **_lateness(answers),
         }
 

@@ -10,8 +10,6 @@ from itertools import cycle
 from statistics import fmean, median
 from typing import Any
 
-from tqdm import tqdm
-
 from loadtests.swaps.callers import Answer, Callers
 from loadtests.swaps.replicas import Replica, resident_bytes
 from loadtests.swaps.windows import compared, turns
@@ -55,7 +53,7 @@ async def swap_under_load(
     swaps = []
     try:
         await asyncio.sleep(SETTLE_S + rest_s)
-        for target, replica in zip(tqdm(targets[1:], unit="swap"), cycle(replicas), strict=False):
+        for target, replica in zip(targets[1:], cycle(replicas), strict=False):
             begin_s = time.monotonic()
             order = {"version": target.version, "generation": target.generation}
             await asyncio.to_thread(replica.order, "promote", **order)

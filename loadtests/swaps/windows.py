@@ -35,7 +35,10 @@ def compared(windows: Sequence[Window], answers: Sequence[Answer]) -> dict[str, 
 
     Returns:
         ``p99_ratio`` and, of every other quiet window over the rest, ``aa_ratio``, each with its
-        90 % interval by resampling windows; and what they are made of, in ms.
+        90 % interval by resampling windows; ``p99_ratio_paired`` and ``aa_ratio_paired``, the
+        median ratio of a busy window to the quiet one after it, and of a quiet window to the next
+        quiet one, which a machine that is slow for a while does not move; and what they are made
+        of, in ms.
     """
     by_window = _by_window(windows, answers)
     busy = [found for window, found in zip(windows, by_window, strict=True) if window.busy]
@@ -45,6 +48,8 @@ def compared(windows: Sequence[Window], answers: Sequence[Answer]) -> dict[str, 
         "p99_ratio_interval": _interval(busy, quiet),
         "aa_ratio": _ratio(quiet[::2], quiet[1::2]),
         "aa_ratio_interval": _interval(quiet[::2], quiet[1::2]),
+        "p99_ratio_paired": _paired(busy, quiet),
+        "aa_ratio_paired": _paired(quiet[::2], quiet[1::2]),
         "quiet_ms": _quantiles(quiet),
         "busy_ms": _quantiles(busy),
         "windows": {"busy": len(busy), "quiet": len(quiet)},
@@ -84,6 +89,13 @@ def _p99(latencies: Sequence[Latencies]) -> float:
 
 def _ratio(one: Sequence[Latencies], other: Sequence[Latencies]) -> float:
     return round(_p99(one) / _p99(other), 3)
+
+
+def _paired(one: Sequence[Latencies], other: Sequence[Latencies]) -> float:
+    """The median over windows that lie beside each other."""
+    pairs = zip(one, other, strict=False)
+    ratios = [_p99([first]) / _p99([second]) for first, second in pairs]
+    return round(float(np.nanmedian(ratios)), 3) if ratios else float("nan")
 
 
 def _interval(one: Sequence[Latencies], other: Sequence[Latencies]) -> list[float]:

@@ -158,6 +158,8 @@ def test_slow_swaps_show_against_quiet_times() -> None:
     figures = compared(windows, answers(slower=2.0))
     assert 1.8 < figures["p99_ratio"] < 2.2
     assert 0.9 < figures["aa_ratio"] < 1.1
+    assert 1.7 < figures["p99_ratio_paired"] < 2.3
+    assert 0.9 < figures["aa_ratio_paired"] < 1.1
     low, high = compared(windows, answers(slower=1.0))["p99_ratio_interval"]
     assert low < 1 < high
     assert "p99_ratio" in complaints(figures)
