@@ -68,10 +68,9 @@ def measure(plan: Plan, finished: Finished) -> dict[str, Any]:
     canary = finished.part("canary", partial(parts.canary, plan))
     faults = {name: finished.part(name, partial(parts.planted, plan, name)) for name in FAULTS}
     swaps = finished.part("swaps", partial(parts.swaps, plan))
-    rate = float(swaps["offered"])
     demo = finished.part("demo", partial(parts.demo_swaps, plan))
-    rollbacks = finished.part("rollbacks", partial(parts.rollbacks, plan, rate))
-    shadow = finished.part("shadow", partial(parts.shadow, plan, rate))
+    rollbacks = finished.part("rollbacks", partial(parts.rollbacks, plan))
+    shadow = finished.part("shadow", partial(parts.shadow, plan))
     figures = {**swaps, **rollbacks, **canary, "shadow_failed": shadow["shadow_failed"]}
     answers = 0 if plan == QUICK else ANSWERS
     return {

@@ -188,13 +188,16 @@ def demo_swaps(plan: Plan) -> dict[str, Any]:
     return swaps(replace(plan, swaps=plan.demo_swaps), DemoShop(), DEMO_VERSIONS)
 
 
-def rollbacks(plan: Plan, rate: float) -> dict[str, Any]:
-    """Rollbacks under load."""
+def rollbacks(plan: Plan, rate: float | None = None) -> dict[str, Any]:
+    """Rollbacks under load; arguments as ``swaps``."""
     targets = course(1)
 
     async def act(scene: Scene) -> dict[str, Any]:
+        offered = rate or LOAD * await scene.capacity(plan.saturate_s)
         pair = (targets[0], targets[1])
-        made = await roll_back_under_load(scene.replicas, scene.callers, rate, pair, plan.rollbacks)
+        made = await roll_back_under_load(
+            scene.replicas, scene.callers, offered, pair, plan.rollbacks
+        )
         return rollback_figures(made, scene.callers.answers)
 
     return play(TinyShop(), targets, act)
@@ -211,13 +214,14 @@ def canary(plan: Plan) -> dict[str, Any]:
     return play(shop, targets, act)
 
 
-def shadow(plan: Plan, rate: float) -> dict[str, Any]:
-    """What a shadow costs the champion's callers."""
+def shadow(plan: Plan, rate: float | None = None) -> dict[str, Any]:
+    """What a shadow costs the champion's callers; arguments as ``swaps``."""
     targets = course(1)
 
     async def act(scene: Scene) -> dict[str, Any]:
+        offered = rate or LOAD * await scene.capacity(plan.saturate_s)
         return await shadow_figures(
-            scene.replicas, scene.callers, rate, targets[1], plan.shadow_rounds, plan.shadow_s
+            scene.replicas, scene.callers, offered, targets[1], plan.shadow_rounds, plan.shadow_s
         )
 
     return play(TinyShop(), targets, act)
