@@ -2,6 +2,8 @@
 
 import os
 import re
+import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -38,3 +40,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     names = [found[1] for text in reasons if (found := re.search(MISSING + r"(\S+)", text))]
     for name in sorted(set(names)):
         terminalreporter.line(f"{name} is missing: {names.count(name)} tests were skipped")
+
+
+@pytest.fixture
+def hangup_counts() -> Iterator[None]:
+    """A run started by nohup ignores SIGHUP, and so would the tests within it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

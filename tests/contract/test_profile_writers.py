@@ -221,14 +221,6 @@ def test_a_refusal_of_everything_stops_the_run(site: Site, server: LlmServer, st
     assert len(server.calls()) <= PLAN.concurrency
 
 
-@pytest.fixture
-def hangup_counts() -> Iterator[None]:
-    """A run started by nohup ignores SIGHUP, and so would the tests within it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.mark.usefixtures("hangup_counts")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_the_run_as_a_signal(

@@ -45,6 +45,7 @@ def test_no_server_outlives_the_command(number: signal.Signals, tmp_path: Path) 
         os.kill(server, 0)
 
 
+@pytest.mark.usefixtures("hangup_counts")
 def test_a_second_signal_does_not_stop_the_closing() -> None:
     """While blocks close, further signals are ignored; afterwards they mean what they meant."""
     before = signal.getsignal(signal.SIGTERM)
