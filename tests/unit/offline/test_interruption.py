@@ -27,6 +27,7 @@ sys.exit(program.main(["demo", "--root", sys.argv[1]]))
 """
 
 
+@pytest.mark.usefixtures("hangup_counts")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_no_server_outlives_the_command(number: signal.Signals, tmp_path: Path) -> None:
     """A demo that is told to end stops its Redis, and ends with 128 plus the signal's number."""
