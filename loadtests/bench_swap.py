@@ -4,8 +4,9 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from loadtests.swaps import parts
 from loadtests.swaps.limits import ANSWERS, complaints
 from loadtests.swaps.parts import FULL, QUICK, Plan
 from loadtests.swaps.planted import FAULTS
-from loadtests.swaps.replicas import REPLICAS, WORKERS
+from loadtests.swaps.replicas import REPLICAS, ROOT, WORKERS
 
 Part = Callable[[], dict[str, Any]]
 
@@ -23,16 +24,16 @@ Part = Callable[[], dict[str, Any]]
 class Finished:
     """Parts that are done, kept beside the results until all of them are."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
-        """Take up what an interrupted run of the same plan left."""
+    def __init__(self, path: Path, plan: Plan, commit: str | None) -> None:
+        """Take up what an interrupted run of the same plan and commit left."""
         self._path = path
-        self._plan = asdict(plan)
+        self._of = {"plan": asdict(plan), "commit": commit}
         self.figures: dict[str, dict[str, Any]] = {}
         self.loads: dict[str, float] = {}
         """Of the machine when a part began: the mean number of runnable tasks of a minute."""
         if path.exists():
             found = json.loads(path.read_text())
-            if found["plan"] == self._plan:
+            if found["of"] == self._of:
                 self.figures, self.loads = found["figures"], found["loads"]
 
     def part(self, name: str, measure: Part) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class Finished:
             self.loads[name] = round(os.getloadavg()[0], 1)
             self.figures[name] = measure()
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            found = {"plan": self._plan, "figures": self.figures, "loads": self.loads}
+            found = {"of": self._of, "figures": self.figures, "loads": self.loads}
             self._path.write_text(json.dumps(found))
         return self.figures[name]
 
@@ -87,6 +88,37 @@ def measure(plan: Plan, finished: Finished) -> dict[str, Any]:
     }
 
 
+def present_commit() -> str | None:
+    """What is measured: the commit that is checked out, ``-dirty`` where files differ from it.
+
+    Returns:
+        None where this is no clone.
+    """
+    line = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        told = subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told.stdout.strip()
+
+
+def unnoticed(planted: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Planted faults that their own figure did not give away, whatever others did.
+
+    Args:
+        planted: the figures of each, with ``noticed``.
+
+    Returns:
+        A line about each.
+    """
+    missed = [
+        name for name, found in planted.items() if FAULTS[name].shown_by not in found["noticed"]
+    ]
+    return [
+        f"{name}: this planted fault did not show in {FAULTS[name].shown_by}" for name in missed
+    ]
+
+
 def main() -> int:
     """Measure, write the figures, print them as the last line.
 
@@ -99,14 +131,14 @@ def main() -> int:
     options = parser.parse_args()
     out: Path = options.out
     plan = QUICK if options.quick else FULL
-    finished = Finished(out.with_suffix(".unfinished.json"), plan)
-    figures = measure(plan, finished)
+    commit = present_commit()
+    finished = Finished(out.with_suffix(".unfinished.json"), plan, commit)
+    figures = {**measure(plan, finished), "commit": commit}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1) + "\n")
     finished.forget()
     print(json.dumps(figures))
-    unnoticed = [name for name, found in figures["planted"].items() if not found["noticed"]]
-    told = [f"{name}: this planted fault was not noticed" for name in unnoticed]
+    told = unnoticed(figures["planted"])
     told += figures["falls_short"].values()
     told += (f"at the demo's sizes {words}" for words in figures["demo"]["falls_short"].values())
     for complaint in told:

@@ -26,12 +26,17 @@ class Answer:
     sent_s: float
     ended_s: float
     pid: int
-    """Of the worker."""
+    """Of the worker; 0: the run ended without an answer."""
     target: Target | None
     """Who says that it answered."""
     fault: str | None
     mixed: bool
     degraded: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether it is the whole answer of the target that it names."""
+        return self.fault is None and not self.degraded
 
     @property
     def latency_s(self) -> float:

@@ -12,6 +12,7 @@ SHARE_ERROR_POINTS = 0.3
 _AT_MOST: Mapping[str, float] = {
     "failed": 0,
     "mixed": 0,
+    "degraded": 0,
     "p99_ratio": P99_RATIO,
     "memory_growth": MEMORY_GROWTH,
     "memory_growth_200": MEMORY_GROWTH,

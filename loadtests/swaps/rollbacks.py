@@ -1,8 +1,9 @@
 """Rollbacks under load: how soon each worker answers by the old version, and by the new no more."""
 
 import asyncio
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -67,11 +68,13 @@ def rollback_figures(made: Sequence[Rollback], answers: Sequence[Answer]) -> dic
         answers: all that were given meanwhile.
 
     Returns:
-        ``rollback_s``, the longest time to the first answer of the old version on the last worker;
-        beside it the median over rollbacks, the time to the order's own outcome, and the time to
-        the last answer of the new version, which is one that was under way.
+        ``rollback_s``, the longest time to the first answer of the old version on the last worker,
+        infinite where one never gave any; beside it the median over rollbacks, the time to the
+        order's own outcome, and the time to the last answer of the new version, which is one that
+        was under way.
     """
-    firsts = [max(_first_s(one, answers).values()) for one in made]
+    workers = {answer.pid for answer in answers if answer.pid}
+    firsts = [max(_first_s(one, answers, pid) for pid in workers) for one in made]
     lasts = [_last_s(one, answers) for one in made]
     told = [one.end_s - one.begin_s for one in made]
     return {
@@ -80,17 +83,20 @@ def rollback_figures(made: Sequence[Rollback], answers: Sequence[Answer]) -> dic
         "rollback_told_s": round(max(told), 3),
         "last_of_new_s": round(max(lasts), 3),
         "rollbacks": len(made),
-        "rollback_failed": sum(answer.fault is not None for answer in answers),
+        "rollback_failed": sum(not answer.right for answer in answers),
     }
 
 
-def _first_s(one: Rollback, answers: Sequence[Answer]) -> Mapping[int, float]:
-    """By worker, every one of which answers within the rest after an order."""
-    found: dict[int, float] = {}
-    for answer in answers:
-        if answer.target == one.to and one.begin_s <= answer.sent_s <= one.end_s + REST_S:
-            found.setdefault(answer.pid, answer.ended_s - one.begin_s)
-    return found
+def _first_s(one: Rollback, answers: Sequence[Answer], pid: int) -> float:
+    """Of one worker, asked many times within the rest after an order; infinite: it never did."""
+    found = (
+        answer.ended_s - one.begin_s
+        for answer in answers
+        if answer.pid == pid
+        and answer.target == one.to
+        and one.begin_s <= answer.sent_s <= one.end_s + REST_S
+    )
+    return next(found, math.inf)
 
 
 def _last_s(one: Rollback, answers: Sequence[Answer]) -> float:

@@ -54,7 +54,7 @@ async def shadow_figures(
     finally:
         stop.set()
         await offering
-    failed = sum(answer.fault is not None for answer in callers.answers)
+    failed = sum(not answer.right for answer in callers.answers)
     found = compared(windows, callers.answers)
     return {"sample": SAMPLE, "scored": scored, "shadow_failed": failed, **found}
 

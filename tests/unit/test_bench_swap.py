@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.bench_swap import Finished
+from loadtests.bench_swap import Finished, unnoticed
 from loadtests.swaps.callers import Answer
 from loadtests.swaps.fingerprints import Fingerprints
 from loadtests.swaps.limits import complaints
@@ -191,6 +191,30 @@ def test_rollback_waits_for_the_last_worker() -> None:
     assert (figures["rollback_s"], figures["last_of_new_s"]) == (0.25, 0.15)
 
 
+def test_worker_that_never_goes_back_makes_a_rollback_endless() -> None:
+    """A worker that goes on with the new version, or dies, is not left out of the figure."""
+    made = [Rollback(FIRST, 100.0, 100.2)]
+    back = _answer(FIRST, 100.05, 100.1, pid=1)
+    for other in (_answer(SECOND, 100.3, 100.4, pid=2), _answer(None, 100.3, 100.3, pid=2)):
+        figures = rollback_figures(made, [back, other])
+        assert figures["rollback_s"] == math.inf
+        assert "rollback_s" in complaints(figures)
+
+
+def test_fault_is_noticed_by_its_own_figure() -> None:
+    """A slow machine that spoils a ratio is no proof that the bench sees a leak."""
+    (told,) = unnoticed({"leak": {"noticed": {"p99_ratio": "2"}}})
+    assert "leak: this planted fault did not show in memory_growth_200" in told
+    assert unnoticed({"mixture": {"noticed": {"mixed": "3"}}}) == []
+
+
+def test_degraded_answers_fall_short() -> None:
+    """An answer whose scores cannot be compared is no proof that nothing was mixed."""
+    degraded = _answer(FIRST, 100.05, 100.1, degraded=True)
+    assert rollback_figures([Rollback(FIRST, 100.0, 100.2)], [degraded])["rollback_failed"] == 1
+    assert complaints({"degraded": 1}).keys() == {"degraded"}
+
+
 def test_figures_that_are_no_numbers_fall_short() -> None:
     """A ratio of nothing over nothing is within no limit, and what was not measured is passed."""
     assert set(complaints({"p99_ratio": math.nan, "failed": 0})) == {"p99_ratio"}
@@ -200,13 +224,14 @@ def test_figures_that_are_no_numbers_fall_short() -> None:
 
 
 def test_interrupted_bench_goes_on_where_it_was(tmp_path: Any) -> None:
-    """Parts that are done are not measured again, unless the plan is another one."""
+    """Parts that are done are not measured again, unless the plan or the commit is another one."""
     path = tmp_path / "swap.unfinished.json"
-    Finished(path, FULL).part("swaps", lambda: {"failed": 0})
+    Finished(path, FULL, "a1").part("swaps", lambda: {"failed": 0})
 
     def fail() -> dict[str, Any]:
         raise AssertionError
 
-    assert Finished(path, FULL).part("swaps", fail)["failed"] == 0
-    assert Finished(path, QUICK).part("swaps", lambda: {"failed": 1})["failed"] == 1
+    assert Finished(path, FULL, "a1").part("swaps", fail)["failed"] == 0
+    assert Finished(path, FULL, "b2").part("swaps", lambda: {"failed": 1})["failed"] == 1
+    assert Finished(path, QUICK, "b2").part("swaps", lambda: {"failed": 2})["failed"] == 2
     assert json.loads(path.read_text())["loads"].keys() == {"swaps"}
