@@ -21,6 +21,8 @@ from service.errors import StateUnavailable
 from service.lifecycle.states import ReplicaState
 
 _LOCK_TRY_S = 0.01
+_LOCK_PATIENCE_S = CALL_TIMEOUT_S / 2
+"""Ends well before the caller's, so that nobody is told of a failure that comes true later."""
 
 _Answer = TypeVar("_Answer")
 
@@ -62,7 +64,8 @@ class FileState:
 
     async def change(self, expected_revision: int, desired: Desired) -> bool:
         """As ``StateStore.change``."""
-        return await self._ask(lambda: self._change(expected_revision, desired))
+        give_up_s = time.monotonic() + _LOCK_PATIENCE_S
+        return await self._ask(lambda: self._change(expected_revision, desired, give_up_s))
 
     async def history(self, limit: int) -> Sequence[Desired]:
         """As ``StateStore.history``."""
@@ -78,7 +81,8 @@ class FileState:
 
     async def lease(self, holder: str, life_s: float) -> bool:
         """As ``StateStore.lease``."""
-        return await self._ask(lambda: self._lease(holder, life_s))
+        give_up_s = time.monotonic() + _LOCK_PATIENCE_S
+        return await self._ask(lambda: self._lease(holder, life_s, give_up_s))
 
     async def close(self) -> None:
         """As ``StateStore.close``."""
@@ -112,8 +116,8 @@ class FileState:
         text = _content(self._document)
         return None if text is None else Desired.from_json(text)
 
-    def _change(self, expected_revision: int, desired: Desired) -> bool:
-        with self._locked():
+    def _change(self, expected_revision: int, desired: Desired, give_up_s: float) -> bool:
+        with self._locked(give_up_s):
             present = self._read()
             if (present.revision if present else 0) != expected_revision:
                 return False
@@ -158,9 +162,9 @@ class FileState:
                 path.unlink(missing_ok=True)
         return sorted(live, key=lambda report: report.replica)
 
-    def _lease(self, holder: str, life_s: float) -> bool:
+    def _lease(self, holder: str, life_s: float, give_up_s: float) -> bool:
         path = self._folder / "lease.json"
-        with self._locked():
+        with self._locked(give_up_s):
             text = _content(path)
             held = None if text is None else msgspec.json.decode(text, type=_Lease)
             if held is not None and held.holder != holder and held.until_s > time.time():
@@ -169,14 +173,13 @@ class FileState:
             return True
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, give_up_s: float) -> Iterator[None]:
         """Hold the folder's lock, which ends with the process at the latest."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        give_up_s = time.monotonic() + CALL_TIMEOUT_S
         with (self._folder / "lock").open("a") as file:
             while not _lock(file.fileno()):
                 if time.monotonic() > give_up_s:
-                    raise OSError(f"the lock is held for longer than {CALL_TIMEOUT_S:g} s")
+                    raise OSError(f"the lock was not free within {_LOCK_PATIENCE_S:g} s")
                 time.sleep(_LOCK_TRY_S)
             yield
 

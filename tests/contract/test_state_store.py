@@ -276,6 +276,21 @@ def test_change_killed_between_history_and_document_never_happened(tmp_path: Pat
     _run(place, scenario)
 
 
+def test_change_that_waited_in_vain_is_never_made(tmp_path: Path) -> None:
+    """An operator who was told that an order failed does not find it done once the lock is free."""
+    place = _in_folder(tmp_path / "state")
+
+    async def scenario(store: StateStore) -> None:
+        assert await store.change(0, desired_state(1))
+        with (tmp_path / "state" / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with pytest.raises(StateUnavailable):
+                await store.change(1, desired_state(2))
+        assert await store.read() == desired_state(1)
+
+    _run(place, scenario)
+
+
 def test_lock_of_a_killed_writer_is_free(tmp_path: Path) -> None:
     """A process that dies with the lock leaves it free, for no state outlives its owner."""
     place = _in_folder(tmp_path / "state")
