@@ -84,7 +84,11 @@ class Comparer:
         )
 
     async def compare(self, sample: Sample) -> None:
-        """Answer one request with both, and count what differs."""
+        """Answer one request with both, and count what differs.
+
+        Raises:
+            Exception: whatever a side fails with that is no ``ServiceError``; counted, too.
+        """
         tally, roles = self._tally, self._lifecycle.roles
         champion, challenger = roles.champion, roles.canary
         if champion is None or challenger is None or self._pair != _names(champion, challenger):
@@ -98,6 +102,9 @@ class Comparer:
             _log.debug("sample %s: %s", sample.request_id, error.detail)
             tally.outcomes["failed"] += 1
             return
+        except Exception:  # a runtime's exceptions share no base of their own
+            tally.outcomes["failed"] += 1
+            raise
         first, second = (answers[side] for side in SIDES)
         level = first.evidence.activity_level
         if level is None or _UNAVAILABLE & {*first.evidence.degraded, *second.evidence.degraded}:

@@ -239,9 +239,8 @@ class Histogram(Collector):
     def observe_all(self, values: NDArray[np.float32], label: str = "") -> None:
         """Count a column of values."""
         counts = self._counts[label]
-        places, numbers = np.unique(np.searchsorted(self._edges, values), return_counts=True)
-        for place, number in zip(places.tolist(), numbers.tolist(), strict=True):
-            counts[place] += number
+        found = np.bincount(np.searchsorted(self._edges, values), minlength=len(counts)).tolist()
+        self._counts[label] = [before + new for before, new in zip(counts, found, strict=True)]
         self._sums[label] += float(values.sum())
 
     def collect(self) -> Iterable[HistogramMetricFamily]:

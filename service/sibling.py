@@ -26,7 +26,7 @@ from service.logs import begin_log
 from service.metrics import COMPARISONS
 from service.settings import read_settings
 from service.supervisor.channel import Channel, open_channel
-from service.supervisor.child import own_end
+from service.supervisor.child import leave, own_end
 from service.supervisor.keeper import BEAT_S
 from service.supervisor.messages import AskMetrics, Exposition, Findings, Follow, read_order
 
@@ -147,11 +147,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _leave(code: int) -> None:
-    """End the process now, whatever its threads are loading."""
-    logging.shutdown()
-    os._exit(code)
-
-
 if __name__ == "__main__":
-    _leave(main())
+    leave(main())

@@ -2,12 +2,9 @@
 
 import argparse
 import asyncio
-import contextlib
 import logging
-import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +32,7 @@ from service.logs import begin_log
 from service.metrics import Metrics
 from service.settings import Settings, read_settings
 from service.supervisor.channel import Channel, open_channel
-from service.supervisor.child import own_end
+from service.supervisor.child import leave, own_end
 from service.supervisor.cores import usable_cores
 from service.supervisor.keeper import BEAT_S
 from service.supervisor.messages import (
@@ -255,13 +252,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _leave(code: int) -> None:
-    """End the process now, whatever its threads are doing."""
-    logging.shutdown()
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
-    _leave(main())
+    leave(main())

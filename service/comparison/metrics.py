@@ -103,7 +103,7 @@ def comparison_metrics_table() -> str:
 
 def is_ready(report: ComparisonReport) -> bool:
     """Whether both sides are loaded."""
-    ready = {f"{t.version}/{t.generation}" for t in report.targets if t.state in READY}
+    ready = {t.name for t in report.targets if t.state in READY}
     return {report.champion, report.challenger} <= ready
 
 

@@ -38,8 +38,7 @@ def summary(report: ComparisonReport) -> dict[str, Any]:
         "challenger": report.challenger,
         "since_s": report.since_s,
         "targets": [
-            {"target": f"{t.version}/{t.generation}", "state": t.state, "reason": t.reason}
-            for t in report.targets
+            {"target": t.name, "state": t.state, "reason": t.reason} for t in report.targets
         ],
         "samples": dict(report.outcomes),
         "levels": {level: _figures(counts) for level, counts in levels.items()},

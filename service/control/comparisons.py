@@ -89,7 +89,7 @@ def _shadow_verdict(replica: ReplicaState, shadow: Shadow) -> Verdict:
     report = None if found is None else msgspec.convert(found, ComparisonReport)
     if report is None or report.challenger != str(shadow.target):
         return _verdict(replica, "absent", "its comparison has not begun")
-    states = {f"{target.version}/{target.generation}": target for target in report.targets}
+    states = {target.name: target for target in report.targets}
     challenger, champion = states.get(report.challenger), states.get(report.champion)
     if challenger is None:
         return _verdict(replica, "absent", "its comparison has not begun to load it")

@@ -28,6 +28,11 @@ class TargetState(msgspec.Struct, frozen=True, kw_only=True):
     leases: int = 0
     """Requests being answered with it now."""
 
+    @property
+    def name(self) -> str:
+        """As ``version/generation``."""
+        return f"{self.version}/{self.generation}"
+
 
 class RoleCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What one (version, generation) has answered since the worker began; counts only grow."""

@@ -1,6 +1,8 @@
 """Children: processes spawned from this very code, with one end of a channel."""
 
 import asyncio
+import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -105,6 +107,18 @@ def own_end(descriptor: int) -> socket.socket:
     # Children of the child must not keep the stream open after its end.
     os.set_inheritable(descriptor, False)
     return socket.socket(fileno=descriptor)
+
+
+def leave(code: int) -> None:
+    """End this process now, whatever its threads are doing.
+
+    Args:
+        code: its exit code.
+    """
+    logging.shutdown()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def code_flags() -> list[str]:

@@ -262,7 +262,7 @@ class Workers:
                 yield f"worker {name} is starting"
             else:
                 failed = [t for t in state.targets if t.reason is not None]
-                reasons = [f"{t.version}/{t.generation}: {t.reason}" for t in failed]
+                reasons = [f"{t.name}: {t.reason}" for t in failed]
                 yield f"worker {name} serves nothing yet: {', '.join(reasons) or 'loading'}"
 
     def _own_metrics(self) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from model.desired import Canary, Desired, Shadow
 from service.comparer import Comparer, challenger_of
 from service.comparison.metrics import is_ready
 from service.comparison.samples import Sample
+from service.errors import ScoringFailed
 from service.metrics import Metrics
+from service.scorer import Scorer
 from tests.fixtures.bundles import (
     ACTIVE_USER,
     AS_OF_S,
@@ -147,6 +149,26 @@ def test_challenger_that_cannot_load_is_told(shop: Path, redis_server: RedisServ
             (failed,) = [t for t in report.targets if t.version == 9]
             assert failed.state == "failed"
             assert "model version 9" in (failed.reason or "")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("error", [ScoringFailed("not finite"), RuntimeError("broken")])
+def test_side_that_gives_no_answer_is_counted(
+    shop: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A challenger that breaks cannot hide as samples that never came, however it breaks."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    async def scenario() -> None:
+        async with _comparing(shop, redis_server.url, _shadow(1, "3/a")) as comparer:
+            monkeypatch.setattr(Scorer, "score", fail)
+            with suppress(RuntimeError):
+                await comparer.compare(_sample(QUIET_USER))
+            outcomes = comparer.report().outcomes
+            assert (outcomes["failed"], sum(outcomes.values())) == (1, 1)
 
     asyncio.run(scenario())
 

@@ -123,7 +123,7 @@ async def _obey(loader: ShelfLoader, redis_url: str, orders: list[Step]) -> None
 
 def _judge(lifecycle: Lifecycle, desired: Desired) -> None:
     state = lifecycle.state()
-    held: dict[Any, str] = {target(f"{t.version}/{t.generation}"): t.state for t in state.targets}
+    held: dict[Any, str] = {target(t.name): t.state for t in state.targets}
     wanted = set(desired.resident)
     assert wanted <= set(held)
     ready = {name for name in wanted if held[name] in ("ready", "active")}
