@@ -43,6 +43,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """Tests that are coroutines run on asyncio, as the service does."""
+    return "asyncio"
+
+
+@pytest.fixture
 def hangup_counts() -> Iterator[None]:
     """A run started by nohup ignores SIGHUP, and so would the tests within it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
