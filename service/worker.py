@@ -26,6 +26,7 @@ from service.features.redis_store import RedisStore
 from service.feedback.log import ServedLog
 from service.feedback.opening import open_log
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
+from service.lifecycle.heap import keep_heap
 from service.lifecycle.lifecycle import Lifecycle
 from service.lifecycle.loading import BundleLoader
 from service.logs import begin_log
@@ -243,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings()
         worker = compose(settings, options.number, options.samples)
         open_port = partial(listen, settings.host, options.port, shared=True)
+        keep_heap()
         duty = work(worker, own_end(options.channel), open_port, signals=True)
         # The loop is not closed, since that would wait for a load under way.
         new_loop().run_until_complete(duty)

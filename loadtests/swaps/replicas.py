@@ -128,7 +128,8 @@ def _process(
         "CHOIRREC_PORT": str(port),
         "CHOIRREC_ADMIN_PORT": str(admin_port),
         "CHOIRREC_WORKERS": str(WORKERS),
-        "CHOIRREC_STORE": str(folder / name),
+        # As replicas on one machine should: one copy of each bundle, one load at a time.
+        "CHOIRREC_STORE": str(folder / "store"),
         "CHOIRREC_KEEP_ALIVE_S": "3600",
         "CHOIRREC_DRAIN_S": "0",
         **environment,

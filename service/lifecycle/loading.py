@@ -1,6 +1,7 @@
 """Loading a bundle: a private copy, every check, a warm-up; nothing here touches what serves."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from model.bundle import GRAPHS, BrokenBundle, Bundle, open_bundle
@@ -12,6 +13,7 @@ from service.lifecycle.golden_check import check_golden
 from service.lifecycle.private_store import PrivateCopy, PrivateStore
 from service.lifecycle.served_model import LoadedBundle
 from service.lifecycle.states import State
+from service.lifecycle.turns import Turns
 from service.lifecycle.warm_up import warm_up
 from service.newcomers import Newcomers, TextEncoders
 from service.scorer import Scorer
@@ -43,13 +45,15 @@ class BundleLoader:
             store: folder of the private copies.
             backend: runs the graphs.
             chunk: candidates of one graph run, about.
-            workers: processes that load the same at once; memory is admitted for all of them.
+            workers: processes that want the same at once, a core each: memory is admitted for
+                all of them, and they take turns.
         """
         self._repository = repository
         self._store = PrivateStore(store, repository)
         self._backend = backend
         self._chunk = chunk
         self._workers = workers
+        self._turns = Turns(store, workers)
         self._encoders = TextEncoders()
 
     def newest_version(self) -> int:
@@ -74,8 +78,9 @@ class BundleLoader:
         Args:
             version: the model version.
             report: told the states' names.
-            beside: whether something serves that a lack of memory must not end. Where nothing
-                does, there is nothing to protect, and memory is not asked for first.
+            beside: whether something serves. What does must not be ended by a lack of memory,
+                nor slowed down by every process that loads at once; where nothing does, there is
+                nothing to protect.
 
         Returns:
             The loaded bundle, ready to serve.
@@ -114,7 +119,8 @@ class BundleLoader:
         try:
             if beside:
                 admit(copy.folder, self._workers)
-            return self._checked(copy, report)
+            with self._turns.turn() if beside else nullcontext():
+                return self._checked(copy, report)
         except Abandoned:
             raise
         except BaseException:

@@ -68,7 +68,7 @@ def _guard_lines(guard: Mapping[str, Any] | None) -> list[str]:
     said = (
         f"guard: {guard['windows']} windows of {guard['canary']} without a fault; the present one "
         f"has {calls['canary']} calls of the canary and {calls['champion']} of the champion, "
-        f"{calls['least']} are needed"
+        f"{calls['least']} of each are needed"
     )
     return [said]
 

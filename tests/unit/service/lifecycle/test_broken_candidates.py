@@ -50,5 +50,5 @@ def test_broken_candidate_is_refused_and_the_champion_untouched(
             assert re.search(broken.reason, seen.reason or ""), seen.reason
 
     asyncio.run(scenario())
-    copies = [entry.name[:2] for entry in (tmp_path / "store").iterdir()]
+    copies = [entry.name[:2] for entry in (tmp_path / "store").iterdir() if entry.is_dir()]
     assert copies == ["1-"]

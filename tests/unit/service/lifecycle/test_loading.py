@@ -28,6 +28,11 @@ def _loader(home: Path) -> BundleLoader:
     return BundleLoader(repository, home / "store", OnnxRuntimeBackend(1), 125)
 
 
+def _copies(home: Path) -> list[Path]:
+    """What the private store holds, locks apart."""
+    return [entry for entry in (home / "store").glob("*") if entry.is_dir()]
+
+
 def _no_report(_: State) -> None:
     pass
 
@@ -49,8 +54,7 @@ def test_a_broken_bundle_is_refused_with_its_reason(kind: str, good: Path, tmp_p
     with pytest.raises(LoadRefused, match=BROKEN[kind].reason):
         _loader(tmp_path).load(2, _no_report)
     assert time.monotonic() - started < VERDICT_S
-    store = tmp_path / "store"
-    assert not store.exists() or list(store.iterdir()) == []
+    assert not _copies(tmp_path)
 
 
 def test_a_snapshot_that_cannot_answer_is_refused(good: Path, tmp_path: Path) -> None:
@@ -81,7 +85,7 @@ def test_load_reports_its_states_in_order(home: Path, tmp_path: Path) -> None:
     )
     loaded = loader.load(1, states.append)
     assert states == ["fetching", "verifying", "loading", "golden", "warming"]
-    (copy,) = (tmp_path / "store").iterdir()
+    (copy,) = _copies(tmp_path)
     assert copy.name == f"1-{loaded.bundle.digest[:16]}"
 
 
@@ -103,7 +107,7 @@ def test_old_copies_are_removed_but_those_in_use(tmp_path: Path) -> None:
         loaded.append(loader.load(version, _no_report))
     del loaded[1:]
     loader.prune()
-    left = {folder.name.split("-")[0] for folder in (tmp_path / "store").iterdir()}
+    left = {folder.name.split("-")[0] for folder in _copies(tmp_path)}
     assert left == {"1", "4", "5"}
 
 

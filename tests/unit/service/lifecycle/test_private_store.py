@@ -26,7 +26,9 @@ def _open(home: Path) -> PrivateStore:
 
 
 def _names(home: Path) -> list[str]:
-    return sorted(entry.name.split("-")[0] for entry in (home / "store").iterdir())
+    return sorted(
+        entry.name.split("-")[0] for entry in (home / "store").iterdir() if entry.is_dir()
+    )
 
 
 def test_equal_copy_is_used_again(store: PrivateStore) -> None:
@@ -78,7 +80,7 @@ def test_unfinished_copies_are_cleared_away(store: PrivateStore, tmp_path: Path)
     store.take(1).release()
     (tmp_path / "store" / ".fetching-abc").mkdir()
     store.prune()
-    assert [entry.name[:2] for entry in (tmp_path / "store").iterdir()] == ["1-"]
+    assert [entry.name[:2] for entry in (tmp_path / "store").iterdir() if entry.is_dir()] == ["1-"]
 
 
 @pytest.mark.parametrize("lost", ["version", "repository"])
