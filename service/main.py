@@ -109,6 +109,7 @@ def serve(settings: Settings) -> None:
         ]
         replica = compose(settings, spawns, admin.getsockname()[1], Path(samples))
         _log.info("%d workers on %s, administration on %s", count, address(held), address(admin))
+        keep_heap()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_supervise_as_process(replica, admin))
 
