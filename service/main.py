@@ -23,6 +23,7 @@ from service.control.watch import Identity
 from service.features.redis_store import RedisStore
 from service.features.store import FeatureStore
 from service.feedback.opening import check_log
+from service.lifecycle.heap import keep_heap
 from service.metrics import Metrics
 from service.settings import Settings
 from service.supervisor.child import Spawn, spawner
