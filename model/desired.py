@@ -89,6 +89,8 @@ class Desired:
     """Decides, with the user id, who is on the canary's side; kept while one canary lasts."""
     previous: Target | None = None
     """The champion before; stays loaded, so that a rollback loads nothing."""
+    rolled_back: bool = False
+    """Whether a rollback left ``previous``: going back once more would go forward to it."""
     candidate: Target | None = None
     """To be made ready on every worker; answers nobody yet."""
     canary: Canary | None = None

@@ -41,7 +41,8 @@ class Settings(BaseSettings):
     )
     store: Path = Field(
         default=Path("var/store"),
-        description="Folder for private copies of bundles; nobody else may write there",
+        description="Folder for private copies of bundles; nobody else may write there. "
+        "Replicas on one machine share it: one copy, and turns at loading",
     )
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",

@@ -1,11 +1,11 @@
 """The operators' routes: what stands where, and the orders that change it."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from service.api.http import check_key
 from service.control.orders import WHO_LENGTH, WHY_LENGTH, Order, Outcome, check_said
@@ -50,10 +50,22 @@ class TargetBody(OrderBody):
 class CanaryBody(TargetBody):
     """A target for a share of the users."""
 
-    share: float = Field(ge=0, le=1, strict=False, description="Of users; 0: testers alone")
+    share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        strict=False,
+        description="Of users; 0: testers alone; default: as it was, 0 for a new canary",
+    )
     testers: bool | None = Field(
         default=None, description="Whether callers may ask for it by a header; default: as it was"
     )
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.share is None and self.testers is None:
+            raise ValueError("share of the users, or testers: expected one of them, or both")
+        return self
 
 
 class ShadowBody(TargetBody):

@@ -92,6 +92,31 @@ def start_canary(desired: Desired, canary: Canary, salt: str, change: Change) ->
     )
 
 
+def wanted_canary(
+    target: Target, running: Canary | None, share: float | None, testers: bool | None
+) -> Canary:
+    """The canary that an order means: what it does not name stays as it is.
+
+    Args:
+        target: the canary's.
+        running: the present canary, where it is of the same version.
+        share: of users; None: the present one's, or 0.
+        testers: None: the present one's, or as needed for anybody to reach it.
+
+    Raises:
+        ChangeRefused: when nobody would reach it.
+    """
+    if share is None:
+        share = running.share if running else 0.0
+    if testers is None:
+        testers = running.testers if running else share == 0
+    if share == 0 and not testers:
+        raise ChangeRefused(
+            f"nobody would reach {target}: give it a share above 0 or testers, or stop it"
+        )
+    return Canary(target, share, testers)
+
+
 def check_canary(desired: Desired, canary: Canary) -> None:
     """See whether a canary makes sense now.
 
@@ -162,6 +187,8 @@ def stop_shadow(desired: Desired, change: Change) -> Desired:
 def rollback(desired: Desired, change: Change) -> Desired:
     """Exchange champion and previous; whatever is being prepared is dropped.
 
+    Done twice it goes forward again, to what the first one left.
+
     Raises:
         ChangeRefused: when there is no previous champion.
     """
@@ -169,7 +196,7 @@ def rollback(desired: Desired, change: Change) -> Desired:
         raise ChangeRefused(
             "there is no previous champion to go back to; promote the version you want"
         )
-    return _crown(desired, desired.previous, change)
+    return replace(_crown(desired, desired.previous, change), rolled_back=not desired.rolled_back)
 
 
 def again(desired: Desired, change: Change) -> Desired:
@@ -184,6 +211,7 @@ def _crown(desired: Desired, target: Target, change: Change) -> Desired:
         change,
         champion=target,
         previous=desired.champion,
+        rolled_back=False,
         candidate=None,
         canary=None if canary is not None and canary.target == target else canary,
         shadow=None if shadow is not None and shadow.target == target else shadow,

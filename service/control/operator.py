@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from secrets import token_hex
 
-from model.desired import Canary, Desired, Shadow, Target
+from model.desired import Desired, Shadow, Target
 from service.control import changes
 from service.control.agreement import Agreement, Step, not_converged
 from service.control.convergence import (
@@ -79,7 +79,7 @@ class Operator:
         order: Order,
         version: int,
         generation: str | None,
-        share: float,
+        share: float | None = None,
         testers: bool | None = None,
     ) -> Outcome:
         """Make a target ready everywhere, then let it answer a share of the users.
@@ -89,9 +89,9 @@ class Operator:
             version: the model version; the canary's own to change its share.
             generation: None: the canary's own, where it is of this version; else the newest one
                 that fits.
-            share: of users, 0 to 1; 0: testers alone.
+            share: of users, 0 to 1; 0: testers alone; None: as it was, and 0 for a new canary.
             testers: whether callers may ask for it by a header; None: as it was, and no for a new
-                canary.
+                canary with a share.
 
         Raises:
             LoadRefused, ChangeRefused, NotConverged, StateUnavailable: as ``promote``.
@@ -102,9 +102,8 @@ class Operator:
         target = run.target = await self._asked(
             present, version, generation, running.target if running else None
         )
-        if testers is None:
-            testers = running is not None and running.target.version == version and running.testers
-        wanted = Canary(target, share, testers)
+        kept = running if running is not None and running.target.version == version else None
+        wanted = changes.wanted_canary(target, kept, share, testers)
         if running == wanted:
             return run.outcome("already", present, present, said=await self._said(target))
         changes.check_canary(present, wanted)
@@ -174,8 +173,9 @@ class Operator:
 
         It is refused like a promotion where a worker could not load that one.
 
-        Two operators who see the same fault both want the version before it: where the last change
-        was a rollback, another one changes nothing, unless it names that revision.
+        Two operators who see the same fault both want the version before it: where a rollback has
+        left what would be gone back to, another one changes nothing, unless it names the present
+        revision.
         """
         run = Run("rollback", order)
         previous = (await self._agreement.present()).previous
@@ -184,7 +184,7 @@ class Operator:
             _check_guard(run.finding, order)
 
         def step(desired: Desired) -> Desired:
-            if desired.change.action == run.action and order.revision is None:
+            if desired.rolled_back and order.revision is None:
                 return desired
             return changes.rollback(desired, run.change())
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from model.bundle import MANIFEST, Manifest
+from model.bundle import MANIFEST, BrokenBundle, Manifest
 from model.repository import Repository, UnknownVersion
 
 _KEPT_COPIES = 2
@@ -52,7 +52,8 @@ class PrivateStore:
         """A copy of a version, fetched unless an equal one is there.
 
         Processes that want the same version at once fetch it once. A version that the repository
-        has lost, or a repository that cannot be reached, is no matter while a copy is there.
+        has lost or damaged, or a repository that cannot be reached, is no matter while a copy is
+        there.
 
         Args:
             version: the model version.
@@ -94,7 +95,7 @@ class PrivateStore:
             return None
         try:
             wanted = self._repository.manifest(version)
-        except (UnknownVersion, OSError):
+        except (UnknownVersion, BrokenBundle, OSError):
             return copies[-1]
         return next((copy for copy in reversed(copies) if _manifest(copy) == wanted), None)
 

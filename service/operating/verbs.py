@@ -62,9 +62,9 @@ def order_document(options: argparse.Namespace, who: str, why: str) -> dict[str,
 
 def _shares(options: argparse.Namespace) -> dict[str, Any]:
     if options.command == "canary":
-        if options.share is None and not options.testers:
+        if options.share is None and options.testers is None:
             raise ValueError("canary: --share of the users, or --testers")
-        return {"share": options.share or 0.0, "testers": options.testers}
+        return {"share": options.share, "testers": options.testers}
     if options.command == "shadow":
         if not options.sample:
             raise ValueError("shadow: --sample of the requests, above 0")

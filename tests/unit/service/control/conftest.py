@@ -10,9 +10,9 @@ from tests.fixtures.operators import World, operators_in
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """Two replicas under version 1, generation g1."""
     monkeypatch.setattr(agreement, "FOLLOW_S", 5.0)
     monkeypatch.setattr(agreement, "COMPARE_S", 0.2)
-    async with operators_in(tmp_path) as world:
-        yield world
+    async with operators_in(tmp_path) as replicas:
+        yield replicas

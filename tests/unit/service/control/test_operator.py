@@ -21,36 +21,47 @@ from tests.fixtures.operators import ORDER, SECOND, World
 pytestmark = pytest.mark.anyio
 
 
-async def test_rollback_is_one_step_to_what_is_loaded(world: World) -> None:
+async def test_rollback_is_one_step_to_what_is_loaded(replicas: World) -> None:
     """Going back prepares nothing; who names that rollback goes forward again."""
-    await world.operators[0].promote(ORDER, 2, None)
-    outcome = await world.operators[1].rollback(Order("bob", "orders fell"))
+    await replicas.operators[0].promote(ORDER, 2, None)
+    outcome = await replicas.operators[1].rollback(Order("bob", "orders fell"))
     assert (outcome.after["champion"], outcome.after["previous"]) == ("1/g1", "2/g1")
-    assert await world.history() == ["first", "promote", "activate", "rollback"]
-    again = await world.operators[0].rollback(replace(ORDER, revision=outcome.revision))
+    assert await replicas.history() == ["first", "promote", "activate", "rollback"]
+    again = await replicas.operators[0].rollback(replace(ORDER, revision=outcome.revision))
     assert again.after["champion"] == "2/g1"
 
 
-async def test_two_rollbacks_at_once_are_one(world: World) -> None:
+async def test_two_rollbacks_at_once_are_one(replicas: World) -> None:
     """Two operators who see one fault do not bring the bad version back between them."""
-    await world.operators[0].promote(ORDER, 2, None)
-    outcomes = await asyncio.gather(*(o.rollback(ORDER) for o in world.operators))
-    late = await world.operators[1].rollback(ORDER)
+    await replicas.operators[0].promote(ORDER, 2, None)
+    outcomes = await asyncio.gather(*(o.rollback(ORDER) for o in replicas.operators))
+    late = await replicas.operators[1].rollback(ORDER)
     assert sorted(outcome.result for outcome in outcomes) == ["already", "done"]
     assert late.result == "already"
     assert late.after["champion"] == "1/g1"
-    assert await world.history() == ["first", "promote", "activate", "rollback"]
-    plan = await world.operators[1].rollback(replace(ORDER, dry_run=True))
+    assert await replicas.history() == ["first", "promote", "activate", "rollback"]
+    plan = await replicas.operators[1].rollback(replace(ORDER, dry_run=True))
     assert plan.result == "already"
 
 
-async def test_plan_that_no_longer_holds_is_not_carried_out(world: World) -> None:
+async def test_rollback_after_a_rollback_and_another_order_changes_nothing(replicas: World) -> None:
+    """Whatever was ordered in between, the version that was rolled back from stays away."""
+    operator = replicas.operators[0]
+    await operator.promote(ORDER, 2, None)
+    await operator.rollback(ORDER)
+    await operator.shadow(ORDER, 3, None, 0.1)
+    assert (await operator.rollback(ORDER)).result == "already"
+    await operator.promote(ORDER, 3, None)
+    assert (await operator.rollback(ORDER)).after["champion"] == "1/g1"
+
+
+async def test_plan_that_no_longer_holds_is_not_carried_out(replicas: World) -> None:
     """What was agreed to is done, or nothing: never what it has turned into meanwhile."""
-    operator = world.operators[0]
+    operator = replicas.operators[0]
     await operator.promote(ORDER, 2, None)
     plan = await operator.rollback(replace(ORDER, dry_run=True))
     agreed = replace(ORDER, revision=plan.revision)
-    await world.operators[1].rollback(Order("bob", "orders fell"))
+    await replicas.operators[1].rollback(Order("bob", "orders fell"))
     for order in (
         operator.rollback(agreed),
         operator.promote(agreed, 3, None),
@@ -60,12 +71,12 @@ async def test_plan_that_no_longer_holds_is_not_carried_out(world: World) -> Non
     ):
         with pytest.raises(ChangeRefused, match=r"revision 4 holds: rollback by bob: orders f"):
             await order
-    assert await world.history() == ["first", "promote", "activate", "rollback"]
+    assert await replicas.history() == ["first", "promote", "activate", "rollback"]
 
 
-async def test_plan_names_the_generation_it_chose(world: World) -> None:
+async def test_plan_names_the_generation_it_chose(replicas: World) -> None:
     """Whoever agrees to a plan can ask for just that, whatever is published meanwhile."""
-    operator, dry = world.operators[0], replace(ORDER, dry_run=True)
+    operator, dry = replicas.operators[0], replace(ORDER, dry_run=True)
     plans = [
         await operator.promote(dry, 2, None),
         await operator.canary(dry, 2, None, 0.1),
@@ -74,36 +85,36 @@ async def test_plan_names_the_generation_it_chose(world: World) -> None:
     assert [plan.generation for plan in plans] == ["g1"] * 3
 
 
-async def test_rollback_to_what_a_worker_could_not_load_is_refused(world: World) -> None:
+async def test_rollback_to_what_a_worker_could_not_load_is_refused(replicas: World) -> None:
     """A fleet is not split unless an operator says so; the plan says who is not ready."""
-    operator = world.operators[1]
+    operator = replicas.operators[1]
     await operator.promote(ORDER, 2, None)
-    world.fleets[1].failures[1, Target(1, "g1")] = "generation g1 is not in the store"
+    replicas.fleets[1].failures[1, Target(1, "g1")] = "generation g1 is not in the store"
     plan = await operator.rollback(replace(ORDER, dry_run=True))
     assert plan.guard.refused
     assert "1/g1 is NOT READY everywhere: worker 1 of r1: failed" in plan.guard.reasons[0]
     with pytest.raises(GuardRefused, match=r"generation g1 is not in the store.*; force it"):
         await operator.rollback(ORDER)
-    assert await world.history() == ["first", "promote", "activate"]
+    assert await replicas.history() == ["first", "promote", "activate"]
 
 
-async def test_canary_is_prepared_shared_and_promoted(world: World) -> None:
+async def test_canary_is_prepared_shared_and_promoted(replicas: World) -> None:
     """A canary's share grows without a load, its users stay, and promoting it ends it."""
-    operator = world.operators[0]
+    operator = replicas.operators[0]
     outcome = await operator.canary(ORDER, 2, None, 0.05, False)
     assert outcome.after["canary"] == "2/g1 for 5 %"
-    begun = await world.store.read()
+    begun = await replicas.store.read()
     assert begun is not None
     assert begun.canary == Canary(SECOND, 0.05)
     assert (await operator.canary(ORDER, 2, None, 0.05, False)).result == "already"
     await operator.canary(ORDER, 2, None, 0.2, True)
-    grown = await world.store.read()
+    grown = await replicas.store.read()
     assert grown is not None
     assert (grown.canary, grown.salt) == (Canary(SECOND, 0.2, True), begun.salt)
     await operator.promote(ORDER, 2, None)
     actions = ["first", "canary", "start canary", "share", "promote", "activate"]
-    assert await world.history() == actions
-    ended = await world.store.read()
+    assert await replicas.history() == actions
+    ended = await replicas.store.read()
     assert ended is not None
     assert (ended.champion, ended.canary) == (SECOND, None)
     await operator.canary(ORDER, 3, None, 0.0, True)
@@ -112,16 +123,21 @@ async def test_canary_is_prepared_shared_and_promoted(world: World) -> None:
     assert stopped.after["canary"] is None
 
 
-async def test_canary_keeps_what_nobody_changes(world: World) -> None:
+async def test_canary_keeps_what_nobody_changes(replicas: World) -> None:
     """Raising the share raises the share: no newer generation moves in, and testers stay."""
-    operator = world.operators[0]
+    operator = replicas.operators[0]
     await operator.canary(ORDER, 2, "g1", 0.05, True)
-    world.targets.newest = "g2"
+    replicas.targets.newest = "g2"
     grown = await operator.canary(ORDER, 2, None, 0.2)
     assert grown.after["canary"] == "2/g1 for 20 % and testers"
-    assert (await world.history())[-1] == "share"
-    closed = await operator.canary(ORDER, 2, None, 0.2, False)
+    assert (await replicas.history())[-1] == "share"
+    closed = await operator.canary(ORDER, 2, None, testers=False)
     assert closed.after["canary"] == "2/g1 for 20 %"
+    opened = await operator.canary(ORDER, 2, None, testers=True)
+    assert opened.after["canary"] == "2/g1 for 20 % and testers"
+    await operator.canary(ORDER, 2, None, testers=False)
+    with pytest.raises(ChangeRefused, match="nobody would reach 2/g1"):
+        await operator.canary(ORDER, 2, None, 0.0)
     plan = await operator.promote(replace(ORDER, dry_run=True), 2, None)
     assert plan.after["champion"] == "2/g1"
     moved = await operator.canary(ORDER, 2, "g2", 0.2)
@@ -131,50 +147,50 @@ async def test_canary_keeps_what_nobody_changes(world: World) -> None:
     assert begun.after["canary"] == "3/g2 for 10 %"
 
 
-async def test_shadow_keeps_its_generation(world: World) -> None:
+async def test_shadow_keeps_its_generation(replicas: World) -> None:
     """Another sample is no other model."""
-    operator = world.operators[0]
+    operator = replicas.operators[0]
     await operator.shadow(ORDER, 2, None, 0.1)
-    world.targets.newest = "g2"
+    replicas.targets.newest = "g2"
     assert (await operator.shadow(ORDER, 2, None, 0.5)).after["shadow"] == "2/g1 on 50 %"
 
 
-async def test_version_that_the_repository_lost_is_operated_on(world: World) -> None:
+async def test_version_that_the_repository_lost_is_operated_on(replicas: World) -> None:
     """What every worker holds needs no repository: another share, generation, or the same again."""
-    operator = world.operators[0]
+    operator = replicas.operators[0]
     await operator.canary(ORDER, 2, None, 0.05)
-    world.targets.versions.clear()
-    for fleet in world.fleets:
+    replicas.targets.versions.clear()
+    for fleet in replicas.fleets:
         fleet.contracts[1] = "contract"
     assert (await operator.canary(ORDER, 2, None, 0.2)).result == "done"
     assert (await operator.promote(ORDER, 1, "g1")).result == "already"
     assert (await operator.promote(ORDER, 1, None)).result == "already"
-    world.targets.newest = "g2"
+    replicas.targets.newest = "g2"
     assert (await operator.promote(ORDER, 1, None)).after["champion"] == "1/g2"
 
 
-async def test_canary_that_fails_on_a_worker_reaches_nobody(world: World) -> None:
+async def test_canary_that_fails_on_a_worker_reaches_nobody(replicas: World) -> None:
     """The share is given only once every worker can answer it."""
-    world.fleets[0].failures[1, SECOND] = "no memory"
+    replicas.fleets[0].failures[1, SECOND] = "no memory"
     with pytest.raises(NotConverged, match="worker 1 of r0: failed"):
-        await world.operators[1].canary(ORDER, 2, None, 0.05, False)
-    assert all(d.canary is None for fleet in world.fleets for d in fleet.pushed)
+        await replicas.operators[1].canary(ORDER, 2, None, 0.05, False)
+    assert all(d.canary is None for fleet in replicas.fleets for d in fleet.pushed)
 
 
-async def test_shadow_begins_and_ends_in_one_step(world: World) -> None:
+async def test_shadow_begins_and_ends_in_one_step(replicas: World) -> None:
     """No worker loads a shadow, so nothing is waited for."""
-    operator = world.operators[0]
+    operator = replicas.operators[0]
     assert (await operator.shadow(ORDER, 2, None, 0.1)).after["shadow"] == "2/g1 on 10 %"
     assert (await operator.shadow(ORDER, 2, None, 0.1)).result == "already"
-    present = await world.store.read()
+    present = await replicas.store.read()
     assert present is not None
     assert present.shadow == Shadow(SECOND, 0.1)
     assert (await operator.stop_shadow(ORDER)).after["shadow"] is None
 
 
-async def test_dry_run_tells_and_changes_nothing(world: World) -> None:
+async def test_dry_run_tells_and_changes_nothing(replicas: World) -> None:
     """Each order can be looked at first."""
-    operator = world.operators[0]
+    operator = replicas.operators[0]
     await operator.promote(ORDER, 2, None)
     dry = Order("ann", "why", dry_run=True)
     plans = [
@@ -187,13 +203,13 @@ async def test_dry_run_tells_and_changes_nothing(world: World) -> None:
     assert [plan.after["champion"] for plan in plans] == ["3/g1", "2/g1", "2/g1", "1/g1"]
     assert plans[1].after["canary"] == "3/g1 for 10 %"
     assert all(verdict.ready for verdict in plans[3].verdicts)
-    assert await world.history() == ["first", "promote", "activate"]
+    assert await replicas.history() == ["first", "promote", "activate"]
 
 
-async def test_dry_run_says_no_to_what_is_refused(world: World) -> None:
+async def test_dry_run_says_no_to_what_is_refused(replicas: World) -> None:
     """A plan beside somebody's candidate is the refusal that the order would be."""
-    operator, dry = world.operators[0], replace(ORDER, dry_run=True)
-    await world.store.change(
+    operator, dry = replicas.operators[0], replace(ORDER, dry_run=True)
+    await replicas.store.change(
         1,
         replace(
             desired_state(2),
@@ -208,12 +224,12 @@ async def test_dry_run_says_no_to_what_is_refused(world: World) -> None:
     assert joined.after["champion"] == "3/g1"
 
 
-async def test_lost_store_is_told_and_found_again(world: World, tmp_path: Path) -> None:
+async def test_lost_store_is_told_and_found_again(replicas: World, tmp_path: Path) -> None:
     """Without the store no order is accepted, and what was decided stays decided."""
     (tmp_path / "state").rename(tmp_path / "lost")
     (tmp_path / "state").write_text("")
     with pytest.raises(StateUnavailable):
-        await world.operators[0].promote(ORDER, 2, None)
+        await replicas.operators[0].promote(ORDER, 2, None)
     (tmp_path / "state").unlink()
     (tmp_path / "lost").rename(tmp_path / "state")
-    assert (await world.operators[0].promote(ORDER, 2, None)).result == "done"
+    assert (await replicas.operators[0].promote(ORDER, 2, None)).result == "done"

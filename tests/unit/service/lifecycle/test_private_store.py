@@ -93,6 +93,13 @@ def test_copy_outlives_the_repository(store: PrivateStore, tmp_path: Path, lost:
         store.take(9)
 
 
+def test_copy_outlives_a_damaged_manifest(store: PrivateStore, tmp_path: Path) -> None:
+    """What was verified here serves on, whatever has become of the version there."""
+    folder = store.take(1).folder
+    (tmp_path / "repository" / "1" / "manifest.json").write_text("{")
+    assert store.take(1).folder == folder
+
+
 def test_changed_version_is_fetched_anew(store: PrivateStore, tmp_path: Path) -> None:
     """A copy serves only as long as it is what the repository says of the version."""
     before = store.take(1)

@@ -39,7 +39,7 @@ MANNER = {"who": "ann", "why": "why", "within_s": 120.0, "dry_run": False, "forc
         (
             "canary 2 --testers",
             "/admin/canary",
-            {"version": 2, "generation": None, "share": 0.0, "testers": True},
+            {"version": 2, "generation": None, "share": None, "testers": True},
         ),
         ("canary --stop", "/admin/canary/stop", {}),
         (
