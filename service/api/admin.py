@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from service.api.operating import operating_routes
+from service.api.order_door import OrderDoor
 from service.api.problems import install_problems
 from service.api.replica import Replica, replica_routes
 from service.control.plane import ControlPlane
@@ -21,6 +22,7 @@ def create_admin_app(plane: ControlPlane, replica: Replica, secret: bytes | None
     """
     app = FastAPI(title="ChoirRec Serving, administration", docs_url=None, redoc_url=None)
     install_problems(app)
-    app.include_router(operating_routes(plane, secret))
+    app.add_middleware(OrderDoor, secret=secret)
+    app.include_router(operating_routes(plane))
     app.include_router(replica_routes(replica))
     return app

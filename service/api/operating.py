@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Annotated, Any, Self
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from service.api.http import check_key
 from service.control.orders import WHO_LENGTH, WHY_LENGTH, Order, Outcome, check_said
 from service.control.plane import ControlPlane
 
@@ -74,21 +73,16 @@ class ShadowBody(TargetBody):
     sample: float = Field(gt=0, le=1, strict=False, description="Of requests")
 
 
-def operating_routes(plane: ControlPlane, secret: bytes | None) -> APIRouter:
+def operating_routes(plane: ControlPlane) -> APIRouter:
     """The routes, bound to a replica's control plane.
 
     Args:
         plane: carries out orders and tells what stands where.
-        secret: the admin key; None: no key is asked for.
 
     Returns:
-        A router for the admin app; what is refused is a problem document.
+        A router for the admin app, behind its ``OrderDoor``; what is refused is a problem document.
     """
-
-    def keyed(request: Request) -> None:
-        check_key(dict(request.headers.raw), secret)
-
-    router = APIRouter(prefix="/admin", dependencies=[Depends(keyed)])
+    router = APIRouter(prefix="/admin")
     _add_reports(router, plane)
     _add_targets(router, plane)
     _add_ends(router, plane)

@@ -48,7 +48,8 @@ class EquityGuard:
             said = f"the candidate cannot be compared with the champion: {differs}"
             return Finding(bool(missed), (*missed, said), evidence)
         lost = list(losses(found, usual))
-        return Finding(bool(missed or lost), (*lost, *missed), evidence)
+        reasons = (*lost, *missed, *unjudged(found, usual))
+        return Finding(bool(missed or lost), reasons, evidence)
 
 
 def losses(candidate: Evaluation, champion: Evaluation) -> Iterator[str]:
@@ -71,6 +72,14 @@ def losses(candidate: Evaluation, champion: Evaluation) -> Iterator[str]:
                 f"GAUC of {name}: {found.gauc:.4f}, the champion's {usual.gauc:.4f}; a loss of "
                 f"{usual.gauc - found.gauc:.4f} is more than its noise of {noise:.4f}"
             )
+
+
+def unjudged(candidate: Evaluation, champion: Evaluation) -> Iterator[str]:
+    """Segments in which one of the two has no GAUC, so that nothing is known of a loss."""
+    for whose, evaluation in (("the candidate", candidate), ("the champion", champion)):
+        for segment, name in SEGMENTS.items():
+            if evaluation.segments[segment].gauc is None:
+                yield f"GAUC of {name} could not be measured of {whose}, so no loss is judged there"
 
 
 def missed_thresholds(candidate: Evaluation, calibration: float) -> Iterator[str]:

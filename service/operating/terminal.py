@@ -17,6 +17,7 @@ from service.operating.tables import history_text, outcome_text, status_text, ve
 from service.operating.verbs import order_document, order_path
 
 WATCH_S = 1.0
+_GUARD_REFUSES = "the guard refuses; nothing was changed; --force overrules it"
 _CLEAR = "\x1b[2J\x1b[H"
 
 
@@ -44,6 +45,10 @@ def carry_out(options: argparse.Namespace, client: AdminClient) -> None:
         answer = client.post(path, order, options.within)
     except KeyboardInterrupt:
         raise Refused("interrupted; the order goes on, see choirrec-serve status") from None
+    if options.dry_run and _is_refused(answer, order):
+        if not options.json:
+            _tell(answer, outcome_text, as_json=False)
+        raise Refused(_GUARD_REFUSES, answer if options.json else None)
     _tell(answer, outcome_text, as_json=options.json)
 
 
@@ -98,10 +103,14 @@ def _as_shown(plan: Mapping[str, Any], order: Mapping[str, Any]) -> dict[str, An
 
 def _agree(plan: Mapping[str, Any], order: Mapping[str, Any]) -> None:
     print(outcome_text(plan), file=sys.stderr)
-    if plan["guard"]["refused"] and not order["force"]:
-        raise Refused("the guard refuses; nothing was changed; --force overrules it", plan)
+    if _is_refused(plan, order):
+        raise Refused(_GUARD_REFUSES, plan)
     if _asked("Go ahead? [y/N] ").lower() not in ("y", "yes"):
         raise Refused("nothing was changed")
+
+
+def _is_refused(plan: Mapping[str, Any], order: Mapping[str, Any]) -> bool:
+    return bool(plan["guard"]["refused"]) and not order.get("force", False)
 
 
 def _reason(options: argparse.Namespace) -> str:

@@ -1,7 +1,7 @@
 """The admin API: orders with a key, a reason and typed fields; refusals as problem documents."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +197,22 @@ def test_mistake_in_an_order_is_a_problem_and_no_other_order(
         assert len((await admin.get("/admin/history")).json()) == 1
 
     _run(settings, scenario)
+
+
+def test_huge_body_is_refused_unread(settings: Settings) -> None:
+    """An order is short; nobody fills the supervisor's memory, least of all without the key."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 10_000
+
+    async def scenario(admin: httpx.AsyncClient, fleet: PlannedFleet) -> None:
+        for key, expected in (("wrong", "unauthorised"), ("secret", "body_too_large")):
+            headers = {"x-api-key": key}
+            reply = await admin.post("/admin/rollback", content=endless(), headers=headers)
+            assert reply.json()["code"] == expected
+
+    _run(settings, scenario, b"secret")
 
 
 def test_orders_and_reports_want_the_key_and_probes_do_not(settings: Settings) -> None:

@@ -35,7 +35,7 @@ class PlannedParts(BundleParts):
 
 
 def _evaluation(
-    low: float = 0.6, overall: float = 0.6, pcoc: float = 1.0, dataset: str = "shop"
+    low: float | None = 0.6, overall: float = 0.6, pcoc: float = 1.0, dataset: str = "shop"
 ) -> Evaluation:
     segments = dict(EVALUATION.segments)
     for name, gauc in (("low", low), ("overall", overall)):
@@ -56,6 +56,14 @@ def test_equal_version_passes_without_a_word() -> None:
     finding = _judged(_evaluation())
     assert (finding.refused, finding.reasons) == (False, ())
     assert finding.evidence["candidate"]["low"]["gauc"] == 0.6
+
+
+def test_figure_that_is_missing_is_told() -> None:
+    """Nobody takes silence for a good word where nothing could be judged."""
+    finding = _judged(_evaluation(low=None))
+    assert not finding.refused
+    (said,) = finding.reasons
+    assert "GAUC of low-activity users could not be measured of the candidate" in said
 
 
 def test_gain_overall_does_not_pay_for_a_loss_on_low_activity_users() -> None:

@@ -3,7 +3,7 @@
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -205,6 +205,17 @@ def test_dry_run_needs_no_consent(admin: Admin, capsys: pytest.CaptureFixture[st
     assert cli.main(["promote", "2", "--why", "w", "--dry-run"]) == 0
     assert "champion  1/g1    2/g1" in capsys.readouterr().out
     assert [order["dry_run"] for _, order in admin.asked] == [True]
+
+
+@pytest.mark.parametrize(("extra", "code"), [((), 1), (("--json",), 1), (("--force",), 0)])
+def test_dry_run_of_what_a_guard_refuses_fails(
+    admin: Admin, capsys: pytest.CaptureFixture[str], extra: Sequence[str], code: int
+) -> None:
+    """A script that goes on after a dry run does not go on to a refusal."""
+    admin.refused_guard = True
+    assert cli.main(["promote", "2", "--why", "w", "--dry-run", *extra]) == code
+    told = capsys.readouterr()
+    assert ("GAUC falls" in told.out, "the guard refuses" in told.err) == (True, code == 1)
 
 
 def test_key_goes_along(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
