@@ -95,6 +95,9 @@ class Desired:
     """To be made ready on every worker; answers nobody yet."""
     canary: Canary | None = None
     shadow: Shadow | None = None
+    bundles: Mapping[int, str] = field(default_factory=dict)
+    """By model version: the digest of the bundle that every worker checked. Under that number no
+    other bundle is loaded."""
 
     def __post_init__(self) -> None:
         if type(self.revision) is not int or self.revision < 1:
@@ -142,6 +145,8 @@ class Desired:
                 if fields.get(role) is not None:
                     part = fields[role]
                     fields[role] = kind(**(part | {"target": Target(**part["target"])}))
+            bundles = fields.get("bundles") or {}
+            fields["bundles"] = {int(version): digest for version, digest in bundles.items()}
             return cls(**(fields | {"change": Change(**fields["change"])}))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BadDesired(f"not a desired state ({type(error).__name__}: {error})") from error

@@ -58,7 +58,8 @@ def withdraw(desired: Desired, change: Change) -> Desired:
 def activate(desired: Desired, target: Target, change: Change) -> Desired:
     """Make the candidate the champion; the champion becomes the previous one.
 
-    A canary or shadow of the same target ends with it.
+    A canary or shadow of the same target ends with it, and so does a canary of the same version:
+    the model is everybody's from now on.
 
     Args:
         desired: the present state.
@@ -69,7 +70,7 @@ def activate(desired: Desired, target: Target, change: Change) -> Desired:
         ChangeRefused: when the candidate is another one, or gone.
     """
     _check_candidate(desired, target)
-    return _crown(desired, target, change)
+    return _crown(replace(desired, bundles=_pinned(desired, target, change)), target, change)
 
 
 def start_canary(desired: Desired, canary: Canary, salt: str, change: Change) -> Desired:
@@ -88,7 +89,12 @@ def start_canary(desired: Desired, canary: Canary, salt: str, change: Change) ->
     _check_candidate(desired, canary.target)
     kept = desired.canary is not None
     return _next(
-        desired, change, candidate=None, canary=canary, salt=desired.salt if kept else salt
+        desired,
+        change,
+        candidate=None,
+        canary=canary,
+        salt=desired.salt if kept else salt,
+        bundles=_pinned(desired, canary.target, change),
     )
 
 
@@ -206,6 +212,10 @@ def again(desired: Desired, change: Change) -> Desired:
 
 def _crown(desired: Desired, target: Target, change: Change) -> Desired:
     canary, shadow = desired.canary, desired.shadow
+    ends = canary is not None and (
+        canary.target == target
+        or canary.target.version == target.version != desired.champion.version
+    )
     return _next(
         desired,
         change,
@@ -213,7 +223,7 @@ def _crown(desired: Desired, target: Target, change: Change) -> Desired:
         previous=desired.champion,
         rolled_back=False,
         candidate=None,
-        canary=None if canary is not None and canary.target == target else canary,
+        canary=None if ends else canary,
         shadow=None if shadow is not None and shadow.target == target else shadow,
     )
 
@@ -226,5 +236,16 @@ def _check_candidate(desired: Desired, target: Target) -> None:
         )
 
 
+def _pinned(desired: Desired, target: Target, change: Change) -> dict[int, str]:
+    """The digests of bundles, with the one that all workers have just checked."""
+    pins = dict(desired.bundles)
+    for digest in change.evidence.get("digests", ()):
+        pins[target.version] = digest
+    return pins
+
+
 def _next(desired: Desired, change: Change, **roles: Any) -> Desired:
-    return replace(desired, revision=desired.revision + 1, change=change, **roles)
+    after = replace(desired, revision=desired.revision + 1, change=change, **roles)
+    named = {target.version for target in after.named}
+    kept = {version: digest for version, digest in after.bundles.items() if version in named}
+    return replace(after, bundles=kept)

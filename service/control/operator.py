@@ -110,7 +110,9 @@ class Operator:
         salt = token_hex(8)
         if running is not None and running.target == target:
             return await self._step(
-                run, lambda desired: changes.reshare_canary(desired, wanted, run.change("share"))
+                run,
+                lambda desired: changes.reshare_canary(desired, wanted, run.change("share")),
+                target,
             )
         if order.dry_run:
             prepared = run.prepared(present, target)
@@ -212,16 +214,22 @@ class Operator:
         _check_guard(finding, order)
         return finding
 
-    async def _step(self, run: Run, step: Step) -> Outcome:
-        """A change of roles between what is loaded already."""
+    async def _step(self, run: Run, step: Step, asked: Target | None = None) -> Outcome:
+        """A change of roles between what is loaded already.
+
+        Args:
+            run: of the order.
+            step: the change.
+            asked: what the verdicts are about; None: the champion.
+        """
         if run.order.dry_run:
             present = await self._agreement.present()
             planned = step(run.shown(present))
-            said = await self._said(planned.champion)
+            said = await self._said(asked or planned.champion)
             result: Result = "already" if planned == present else "planned"
             return run.outcome(result, present, planned, said=said)
         before, after = await self._agreement.change(lambda desired: step(run.shown(desired)))
-        said = await self._agreement.until_followed(after, after.champion)
+        said = await self._agreement.until_followed(after, asked or after.champion)
         return run.outcome("already" if after == before else "done", before, after, said=said)
 
     async def _make_ready(self, run: Run, target: Target) -> tuple[Desired, tuple[Verdict, ...]]:

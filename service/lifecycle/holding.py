@@ -39,6 +39,8 @@ class Order:
     """Whether the first verdict is the last one."""
     beside: bool
     """Whether something serves meanwhile."""
+    digest: str | None
+    """Of the bundle that it must be; None: whatever the repository holds."""
     wanted: Callable[[], bool]
     """Whether it still is; asked from another thread."""
 
@@ -171,7 +173,7 @@ class Holding:
                 raise Abandoned("nobody wants it any more")
             loop.call_soon_threadsafe(self._step, resident, state)
 
-        load = partial(self._loader.load, version, report, beside=order.beside)
+        load = partial(self._loader.load, version, report, order.digest, beside=order.beside)
         return await self._background.run(load)
 
     def _step(self, resident: Resident, state: State) -> None:

@@ -218,6 +218,7 @@ class Lifecycle:
             alone=is_champion and (champion is None or champion.generation is None),
             persistent=is_champion,
             beside=champion is not None,
+            digest=wish.desired.bundles.get(key.version) if wish.desired and key else None,
             final=wish.desired is not None and key == wish.desired.candidate,
             wanted=lambda: self._wish is not None and key in self._wish.keys,
         )

@@ -72,12 +72,15 @@ class BundleLoader:
             )
         return versions[-1]
 
-    def load(self, version: int, report: Report, *, beside: bool = True) -> LoadedBundle:
+    def load(
+        self, version: int, report: Report, digest: str | None = None, *, beside: bool = True
+    ) -> LoadedBundle:
         """Fetch, verify, load, check and warm up one version.
 
         Args:
             version: the model version.
             report: told the states' names.
+            digest: of the bundle that it must be; None: whatever the repository holds.
             beside: whether something serves. What does must not be ended by a lack of memory,
                 nor slowed down by every process that loads at once; where nothing does, there is
                 nothing to protect.
@@ -91,7 +94,7 @@ class BundleLoader:
         """
         try:
             report("fetching")
-            return self._load(version, report, beside)
+            return self._load(version, digest, report, beside)
         except UnknownVersion as error:
             raise LoadUnavailable(str(error)) from error  # it names the version itself
         except OSError as error:
@@ -105,15 +108,15 @@ class BundleLoader:
         """Remove private copies that nobody uses, but the newest few."""
         self._store.prune()
 
-    def _load(self, version: int, report: Report, beside: bool) -> LoadedBundle:
-        copy = self._store.take(version)
+    def _load(self, version: int, digest: str | None, report: Report, beside: bool) -> LoadedBundle:
+        copy = self._store.take(version, digest)
         try:
             return self._attempt(copy, report, beside)
         except BrokenBundle:
             if copy.fresh:
                 raise
         # The copy was damaged on this disk; the repository may still hold the version whole.
-        return self._attempt(self._store.take(version, fresh=True), report, beside)
+        return self._attempt(self._store.take(version, digest, fresh=True), report, beside)
 
     def _attempt(self, copy: PrivateCopy, report: Report, beside: bool) -> LoadedBundle:
         try:

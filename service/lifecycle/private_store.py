@@ -13,6 +13,11 @@ from pathlib import Path
 from model.bundle import MANIFEST, BrokenBundle, Manifest
 from model.repository import Repository, UnknownVersion
 
+
+class AnotherBundle(ValueError):
+    """A version of the repository that is not the bundle which was asked for."""
+
+
 _KEPT_COPIES = 2
 _UNFINISHED = "."
 """What the names of unfinished copies begin with."""
@@ -48,7 +53,7 @@ class PrivateStore:
         self._folder = folder
         self._repository = repository
 
-    def take(self, version: int, *, fresh: bool = False) -> PrivateCopy:
+    def take(self, version: int, digest: str | None = None, *, fresh: bool = False) -> PrivateCopy:
         """A copy of a version, fetched unless an equal one is there.
 
         Processes that want the same version at once fetch it once. A version that the repository
@@ -57,14 +62,17 @@ class PrivateStore:
 
         Args:
             version: the model version.
+            digest: of the bundle that it must be, whatever the repository holds by now; None: the
+                repository's.
             fresh: whether to fetch it in any case.
 
         Raises:
             UnknownVersion, BrokenBundle, OSError: as ``Repository.fetch``.
+            AnotherBundle: when the repository alone has the version, with another digest.
         """
         with self._alone():
-            found = None if fresh else self._find(version)
-            return PrivateCopy(found or self._fetch(version), fresh=found is None)
+            found = None if fresh else self._find(version, digest)
+            return PrivateCopy(found or self._fetch(version, digest), fresh=found is None)
 
     def discard(self, copy: PrivateCopy) -> None:
         """Remove a copy that must not serve, unless another process still looks at it."""
@@ -88,8 +96,10 @@ class PrivateStore:
                 if folder not in whole[:_KEPT_COPIES]:
                     self._remove(folder)
 
-    def _find(self, version: int) -> Path | None:
-        """The copy that equals the repository's version, or, without one, the newest copy."""
+    def _find(self, version: int, digest: str | None) -> Path | None:
+        """The copy of a digest; without one, that of the repository's version, or the newest."""
+        if digest is not None:
+            return self._copy(version, digest)
         copies = sorted(self._folder.glob(f"{version}-*"), key=lambda copy: copy.stat().st_mtime)
         if not copies:
             return None
@@ -99,12 +109,21 @@ class PrivateStore:
             return copies[-1]
         return next((copy for copy in reversed(copies) if _manifest(copy) == wanted), None)
 
-    def _fetch(self, version: int) -> Path:
+    def _copy(self, version: int, digest: str) -> Path | None:
+        folder = self._folder / f"{version}-{digest[:16]}"
+        return folder if _digest(folder) == digest else None
+
+    def _fetch(self, version: int, wanted: str | None) -> Path:
         """Copy a version into the store under its digest, by a temporary name."""
         temporary = Path(tempfile.mkdtemp(prefix=f"{_UNFINISHED}fetching-", dir=self._folder))
         try:
             self._repository.fetch(version, temporary)
-            digest = sha256((temporary / MANIFEST).read_bytes()).hexdigest()
+            digest = _digest(temporary)
+            if wanted not in (None, digest):
+                raise AnotherBundle(
+                    f"the repository holds another bundle under this number (digest {digest}) than "
+                    f"the one that was activated ({wanted}); give the new one a number of its own"
+                )
             folder = self._folder / f"{version}-{digest[:16]}"
             # An older copy may have been damaged since; what is mapped of it stays readable.
             shutil.rmtree(folder, ignore_errors=True)
@@ -130,6 +149,14 @@ class PrivateStore:
             yield
         finally:
             os.close(descriptor)
+
+
+def _digest(folder: Path) -> str:
+    """What tells a bundle from every other; empty: it has no manifest."""
+    try:
+        return sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _manifest(folder: Path) -> Manifest | None:

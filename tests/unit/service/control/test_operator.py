@@ -147,6 +147,26 @@ async def test_canary_keeps_what_nobody_changes(replicas: World) -> None:
     assert begun.after["canary"] == "3/g2 for 10 %"
 
 
+async def test_promotion_of_the_canarys_model_ends_the_canary(replicas: World) -> None:
+    """Nobody stays behind on older records once the model is everybody's."""
+    operator = replicas.operators[0]
+    await operator.canary(ORDER, 2, "g1", 0.2)
+    promoted = await operator.promote(ORDER, 2, "g2")
+    assert (promoted.after["champion"], promoted.after["canary"]) == ("2/g2", None)
+
+
+async def test_share_of_a_canary_that_a_worker_lost_is_told(
+    replicas: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdicts are about what was ordered, so that the reason is among them."""
+    monkeypatch.setattr("service.control.agreement.FOLLOW_S", 0.5)
+    operator = replicas.operators[0]
+    await operator.canary(ORDER, 2, None, 0.2)
+    replicas.fleets[0].failures[1, SECOND] = "generation g1 is gone"
+    with pytest.raises(NotConverged, match="generation g1 is gone"):
+        await operator.canary(ORDER, 2, None, 0.6)
+
+
 async def test_shadow_keeps_its_generation(replicas: World) -> None:
     """Another sample is no other model."""
     operator = replicas.operators[0]

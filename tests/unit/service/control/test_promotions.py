@@ -44,6 +44,21 @@ async def test_promotion_prepares_everywhere_and_then_switches(replicas: World) 
     assert entry.change.evidence["workers"] == {"ready": 4}
 
 
+async def test_activated_bundles_are_pinned_as_long_as_they_are_named(replicas: World) -> None:
+    """The document says which bundle a version number means, for every worker that begins anew."""
+    operator = replicas.operators[0]
+    for version, bundles in ((2, {2: "digest 2"}), (3, {2: "digest 2", 3: "digest 3"})):
+        await operator.promote(ORDER, version, None)
+        present = await replicas.store.read()
+        assert present is not None
+        assert present.bundles == bundles
+    await operator.promote(ORDER, 2, None)
+    await operator.promote(ORDER, 1, None)
+    present = await replicas.store.read()
+    assert present is not None
+    assert sorted(present.bundles) == [1, 2]
+
+
 async def test_worker_that_fails_keeps_the_version_from_everybody(replicas: World) -> None:
     """One failure of four withdraws the candidate, and the answer holds each worker's verdict."""
     replicas.fleets[1].failures[0, SECOND] = "golden request 3: group_logit 1, expected 2"

@@ -28,7 +28,9 @@ class ShelfLoader(BundleLoader):
         self.shelf = shelf
         self.broken: frozenset[int] = frozenset()
 
-    def load(self, version: int, report: Report, *, beside: bool = True) -> LoadedBundle:
+    def load(
+        self, version: int, report: Report, digest: str | None = None, *, beside: bool = True
+    ) -> LoadedBundle:
         """The version, or a refusal."""
         report("fetching")
         report("verifying")

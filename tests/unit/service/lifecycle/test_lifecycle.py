@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,28 @@ async def test_failed_target_is_tried_again_with_a_new_revision(
         shutil.move(tmp_path / "two", tmp_path / "repository" / "2")
         await settled(lifecycle, wish(3, "1/a", candidate="2/a"))
         assert told(lifecycle, "2/a").state == "ready"
+
+
+async def test_worker_that_begins_anew_serves_the_bundle_that_was_activated(
+    shop: Path, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """Workers of one version give one answer, although its number was given away twice."""
+    shutil.copytree(shop / "repository", tmp_path / "repository")
+    state = wish(1, "1/a")
+    async with following(WatchedLoader(tmp_path), redis_server.url) as lifecycle:
+        await settled(lifecycle, state)
+        digest = told(lifecycle, "1/a").bundle_digest
+    assert digest is not None
+    pinned = replace(state, bundles={1: digest})
+    shutil.rmtree(tmp_path / "repository" / "1")
+    write_bundle(make_world(1, "another encoder"), tmp_path / "repository" / "1")
+    async with following(WatchedLoader(tmp_path), redis_server.url) as lifecycle:
+        await settled(lifecycle, pinned)
+        assert told(lifecycle, "1/a").bundle_digest == digest
+    shutil.rmtree(tmp_path / "store")
+    async with following(WatchedLoader(tmp_path), redis_server.url) as lifecycle:
+        await settled(lifecycle, pinned)
+        assert "another bundle under this number" in (told(lifecycle, "1/a").reason or "")
 
 
 async def test_champion_that_cannot_be_loaded_leaves_the_former_one(

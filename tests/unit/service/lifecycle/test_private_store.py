@@ -4,12 +4,13 @@ import multiprocessing
 import shutil
 import stat
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from model.repository import Repository, UnknownVersion
-from service.lifecycle.private_store import PrivateStore
+from service.lifecycle.private_store import AnotherBundle, PrivateStore
 from tests.fixtures.bundles import make_world, write_bundle
 
 
@@ -98,6 +99,21 @@ def test_copy_outlives_a_damaged_manifest(store: PrivateStore, tmp_path: Path) -
     folder = store.take(1).folder
     (tmp_path / "repository" / "1" / "manifest.json").write_text("{")
     assert store.take(1).folder == folder
+
+
+def test_activated_bundle_is_the_only_one_of_its_number(
+    store: PrivateStore, tmp_path: Path
+) -> None:
+    """One version number never means two models, whatever was put into the repository since."""
+    folder = store.take(1).folder
+    digest = sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    shutil.rmtree(tmp_path / "repository" / "1")
+    write_bundle(make_world(1, "another encoder"), tmp_path / "repository" / "1")
+    assert store.take(1, digest).folder == folder
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(AnotherBundle, match="another bundle under this number"):
+        store.take(1, digest)
+    assert _names(tmp_path) == []
 
 
 def test_changed_version_is_fetched_anew(store: PrivateStore, tmp_path: Path) -> None:
