@@ -16,7 +16,7 @@ import msgspec
 
 from model.desired import BadDesired, Desired
 from model.whole_file import whole_file
-from service.control.state_store import CALL_TIMEOUT_S
+from service.control.state_store import CALL_TIMEOUT_S, readable
 from service.errors import StateUnavailable
 from service.lifecycle.states import ReplicaState
 
@@ -139,7 +139,7 @@ class FileState:
             return []
         revisions: dict[int, Desired] = {}
         for line in (_content(self._past) or b"").splitlines():
-            if (entry := _entry(line)) is not None and entry.revision <= present.revision:
+            if (entry := readable(line)) is not None and entry.revision <= present.revision:
                 revisions[entry.revision] = entry
         return sorted(revisions.values(), key=lambda entry: -entry.revision)[:limit]
 
@@ -155,7 +155,7 @@ class FileState:
             text = _content(path)
             if text is None:
                 continue
-            told = msgspec.json.decode(text, type=_Report)
+            told = _report(path, text)
             if told.until_s > time.time():
                 live.append(told.report)
             else:
@@ -166,7 +166,7 @@ class FileState:
         path = self._folder / "lease.json"
         with self._locked(give_up_s):
             text = _content(path)
-            held = None if text is None else msgspec.json.decode(text, type=_Lease)
+            held = None if text is None else _lease(text)
             if held is not None and held.holder != holder and held.until_s > time.time():
                 return False
             _write(path, msgspec.json.encode(_Lease(holder, time.time() + life_s)))
@@ -192,6 +192,23 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
+def _report(path: Path, text: bytes) -> _Report:
+    try:
+        return msgspec.json.decode(text, type=_Report)
+    except msgspec.DecodeError as error:
+        raise StateUnavailable(
+            f"{path}: {error}; remove it, if all replicas run one release"
+        ) from error
+
+
+def _lease(text: bytes) -> _Lease | None:
+    """None for a damaged one, which nobody holds."""
+    try:
+        return msgspec.json.decode(text, type=_Lease)
+    except msgspec.DecodeError:
+        return None
+
+
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -202,11 +219,3 @@ def _content(path: Path) -> bytes | None:
 def _write(path: Path, content: bytes) -> None:
     with whole_file(path) as partial:
         partial.write_bytes(content)
-
-
-def _entry(line: bytes) -> Desired | None:
-    """One line of the history; None for half a line."""
-    try:
-        return Desired.from_json(line)
-    except BadDesired:
-        return None

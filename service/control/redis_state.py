@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from model.desired import DESIRED_KEY, REPLICAS_KEY, BadDesired, Desired
-from service.control.state_store import CALL_TIMEOUT_S, KEPT_REVISIONS
+from service.control.state_store import CALL_TIMEOUT_S, KEPT_REVISIONS, readable
 from service.errors import StateUnavailable
 from service.lifecycle.states import ReplicaState
 from service.redis_client import REDIS_ERRORS, connect
@@ -17,13 +17,14 @@ HISTORY_KEY = f"{DESIRED_KEY}:history"
 LEASE_KEY = "choirrec:lease"
 _CONNECTIONS = 4
 
+# A history that cannot be written, such as a key of another type, ends it before the document.
 _CHANGE = """
 local present = redis.call('GET', KEYS[1])
 local revision = present and assert(cjson.decode(present).revision, 'no revision') or 0
 if revision ~= tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
 redis.call('LPUSH', KEYS[2], ARGV[2])
 redis.call('LTRIM', KEYS[2], 0, ARGV[3] - 1)
+redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 # Fields are "<moment of expiry in ms, by the server's clock> <report>".
@@ -90,7 +91,7 @@ class RedisState:
     async def history(self, limit: int) -> Sequence[Desired]:
         """As ``StateStore.history``."""
         asked = cast("Awaitable[list[bytes]]", self._redis.lrange(HISTORY_KEY, 0, limit - 1))
-        return [_parsed(text) for text in await self._ask(asked)]
+        return [entry for text in await self._ask(asked) if (entry := readable(text)) is not None]
 
     async def report(self, state: ReplicaState, life_s: float) -> None:
         """As ``StateStore.report``."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from model.desired import Desired
+from model.desired import BadDesired, Desired
 from service.lifecycle.states import ReplicaState
 
 CALL_TIMEOUT_S = 2.0
@@ -62,3 +62,11 @@ class StateStore(Protocol):
     async def close(self) -> None:
         """Give back connections."""
         ...
+
+
+def readable(entry: bytes) -> Desired | None:
+    """An entry of a history; None for one that is damaged, which hides no other."""
+    try:
+        return Desired.from_json(entry)
+    except BadDesired:
+        return None

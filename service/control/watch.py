@@ -90,8 +90,15 @@ class Watch:
         """The revision that the workers were told; 0: none yet."""
         self.findings: Callable[[], Mapping[str, Any]] = dict
         """What this replica's siblings and guards found, for its reports; set by whoever asks."""
-        self.trouble: str | None = None
-        """Why the state store or a first document is missing; None: all is well."""
+        self._following: str | None = None
+        """Why the store or a first document is missing; None: it is followed."""
+        self._reporting: str | None = None
+        """Why no report is written or heard; None: they are."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the state store, a first document or the reports are missing; None: all is well."""
+        return self._following or self._reporting
 
     @property
     def identity(self) -> Identity:
@@ -141,7 +148,9 @@ class Watch:
             await self._store.report(self.state(), REPORT_LIFE_S)
             self.roll.call(await self._store.replicas())
         except StateUnavailable as error:
-            _log.debug("no report: %s", error.detail)
+            self._cannot_report(f"this replica cannot report to the others: {error.detail}")
+        else:
+            self._reporting = None
 
     async def _reconcile(self, found: Desired | None) -> None:
         known = self.known
@@ -221,14 +230,20 @@ class Watch:
         self._push()
 
     def _in_trouble(self, reason: str) -> None:
-        if self.trouble != reason:
+        if self._following != reason:
             _log.warning("%s", reason)
-        self.trouble = reason
+        self._following = reason
 
     def _well(self) -> None:
-        if self.trouble is not None:
+        if self._following is not None:
             _log.info("the desired state is followed again")
-        self.trouble = None
+        self._following = None
+
+    def _cannot_report(self, reason: str) -> None:
+        # A store that is away altogether is told by whoever follows it.
+        if self._following is None and self._reporting != reason:
+            _log.warning("%s", reason)
+        self._reporting = reason
 
     def _change(self, action: str, why: str) -> Change:
         return Change(action, self._identity.replica, why, time.time())

@@ -36,6 +36,8 @@ class Place:
     """Lose everything."""
     lose: Callable[[], object]
     """Take the whole place away."""
+    litter: Callable[[], object]
+    """Put a line that is no document into the history, and a lease that nobody took."""
 
 
 def _in_redis(server: RedisServer) -> Place:
@@ -45,6 +47,7 @@ def _in_redis(server: RedisServer) -> Place:
         damage=lambda: redis.set("choirrec:desired", "{}"),
         empty=redis.flushall,
         lose=server.kill,
+        litter=lambda: redis.lpush("choirrec:desired:history", "{"),
     )
 
 
@@ -58,11 +61,17 @@ def _in_folder(folder: Path) -> Place:
             if path.is_file():
                 path.unlink()
 
+    def litter() -> None:
+        (folder / "lease.json").write_text("")
+        with (folder / "history.jsonl").open("a") as file:
+            file.write("{\n")
+
     return Place(
         str(folder),
         damage=lambda: (folder / "desired.json").write_text("{}"),
         empty=empty,
         lose=lose,
+        litter=litter,
     )
 
 
@@ -206,6 +215,44 @@ def test_damaged_document_is_told_and_never_overwritten(place: Place) -> None:
                 await store.change(expected, desired_state(2))
 
     _run(place, scenario)
+
+
+def test_damaged_entry_hides_no_other(place: Place) -> None:
+    """One bad line costs neither the history nor the guards."""
+
+    async def scenario(store: StateStore) -> None:
+        assert await store.change(0, desired_state(1))
+        place.litter()
+        assert [entry.revision for entry in await store.history(9)] == [1]
+        assert await store.lease("a", 5.0)
+        assert await store.change(1, desired_state(2))
+
+    _run(place, scenario)
+
+
+def test_history_that_cannot_be_written_holds_no_change(tmp_path: Path) -> None:
+    """No revision holds that the audit log does not know."""
+    with running_redis(tmp_path) as server:
+        server.client().set("choirrec:desired:history", "of another type")
+
+        async def scenario(store: StateStore) -> None:
+            with pytest.raises(StateUnavailable):
+                await store.change(0, desired_state(1))
+            assert await store.read() is None
+
+        _run(_in_redis(server), scenario)
+
+
+def test_damaged_report_is_named(tmp_path: Path) -> None:
+    """Whoever must remove a file is told which."""
+
+    async def scenario(store: StateStore) -> None:
+        await store.report(replica_state("a"), 5.0)
+        (tmp_path / "state" / "replicas" / "zz.json").write_text("junk")
+        with pytest.raises(StateUnavailable, match=r"zz\.json: .*remove it"):
+            await store.replicas()
+
+    _run(_in_folder(tmp_path / "state"), scenario)
 
 
 def test_emptied_store_takes_a_document_back(place: Place) -> None:

@@ -126,7 +126,7 @@ def test_replica_that_never_knew_a_document_says_that_there_is_none(tmp_path: Pa
 
     async def run() -> None:
         one = One(tmp_path)
-        one.watch.trouble = "no generation fits"
+        one.watch._following = "no generation fits"
         with pytest.raises(ChangeRefused, match="no desired state yet: no generation fits"):
             await one.agreement.present()
 

@@ -115,6 +115,28 @@ def test_snapshot_serves_until_a_first_document_can_be_written(tmp_path: Path) -
     _run(scenario)
 
 
+def test_store_that_takes_no_reports_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk is noticed at once, not when the first order is refused."""
+
+    async def scenario() -> None:
+        replica = Replica(tmp_path)
+        await _follow(replica)
+        reports = tmp_path / "state" / "replicas"
+        reports.write_text("no room")
+        for _ in range(2):
+            await replica.watch.report_once()
+            await _follow(replica)
+        assert "cannot report to the others" in (replica.watch.trouble or "")
+        assert sum("cannot report" in line for line in caplog.messages) == 1
+        reports.unlink()
+        await replica.watch.report_once()
+        assert replica.watch.trouble is None
+
+    _run(scenario)
+
+
 def test_store_that_is_away_at_the_start_leaves_the_copy(tmp_path: Path) -> None:
     """A replica that restarts without the store serves what it served, and tells of the store."""
 
