@@ -71,7 +71,7 @@ def compose(
     features = RedisStore(settings.redis_url, _CONNECTIONS, Metrics().round_trips)
     host = socket.gethostname()
     identity = Identity(f"{host}:{admin_port}", host)
-    parts = BundleParts(Repository(settings.repository))
+    parts = BundleParts(Repository(settings.repository), settings.store)
     guard = EquityGuard(parts, settings.guard_calibration)
     plane = open_plane(settings, workers, features, guard, identity)
     workers.in_trouble = lambda: plane.watch.trouble is not None

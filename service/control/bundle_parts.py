@@ -1,13 +1,15 @@
-"""Reference sketches and evaluations of bundles, read from the repository for the guards."""
+"""Reference sketches and evaluations of bundles, read for the guards."""
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from model.evaluation import EVALUATION_FILE, MAX_EVALUATION_BYTES, Evaluation
 from model.manifest import BrokenBundle
 from model.reference import REFERENCE_FILE, ReferenceSketch
 from model.repository import Repository, UnknownVersion
+from service.lifecycle.private_store import kept_part
 
 REPOSITORY_TIMEOUT_S = 10.0
 """Time for one small file."""
@@ -21,11 +23,20 @@ class Unreadable(LookupError):
 
 
 class BundleParts:
-    """Reads small parts of bundles; what was read once is kept, since versions never change."""
+    """Reads small parts of bundles; what was read once is kept, since versions never change.
 
-    def __init__(self, repository: Repository) -> None:
-        """Name the repository; nothing is read yet."""
+    What the repository has lost is read from this machine's own copy, which was verified.
+    """
+
+    def __init__(self, repository: Repository, store: Path) -> None:
+        """Name both places; nothing is read yet.
+
+        Args:
+            repository: where versions stand.
+            store: folder of the private copies.
+        """
         self._repository = repository
+        self._store = store
         self._references: dict[int, ReferenceSketch] = {}
 
     async def evaluation(self, version: int) -> Evaluation:
@@ -54,7 +65,14 @@ class BundleParts:
         self, version: int, name: str, most_bytes: int, parse: Callable[[str], _Part]
     ) -> _Part:
         def read() -> _Part:
-            return parse(self._repository.read(version, name, most_bytes).decode())
+            try:
+                found = self._repository.read(version, name, most_bytes)
+            except (UnknownVersion, OSError):
+                kept = kept_part(self._store, version, name)
+                if kept is None:
+                    raise
+                found = kept
+            return parse(found.decode())
 
         try:
             async with asyncio.timeout(REPOSITORY_TIMEOUT_S):

@@ -58,6 +58,8 @@ class Judge:
         self._window_s = window_s
         self._windows: Windows | None = None
         self._trouble: set[str] = set()
+        self._unjudged: set[str] = set()
+        """Why drift and alpha_fusion were not judged in the last look."""
         self._rolled_back: Callable[[Sequence[Kind]], None] = lambda kinds: None
 
     def on_rollback(self, listener: Callable[[Sequence[Kind]], None]) -> None:
@@ -66,7 +68,9 @@ class Judge:
 
     def findings(self) -> dict[str, Any]:
         """How far the present window is, for the replica's report; nothing where another judges."""
-        return {} if self._windows is None else {WHO: self._windows.told()}
+        if self._windows is None:
+            return {}
+        return {WHO: self._windows.told() | {"unjudged": sorted(self._unjudged)}}
 
     async def run(self) -> None:
         """Look until cancelled; nothing that goes wrong ends it."""
@@ -97,6 +101,7 @@ class Judge:
             self._windows = None
             return
         canary = desired.canary.target
+        self._unjudged.clear()
         windows = self._window_of(Pair(str(canary), str(desired.champion)), now_s)
         references = References(
             await self._reference(canary.version), await self._reference(desired.champion.version)
@@ -114,6 +119,7 @@ class Judge:
         try:
             return await self._parts.reference(version)
         except Unreadable as error:
+            self._unjudged.add(str(error))
             if str(error) not in self._trouble:
                 self._trouble.add(str(error))
                 _log.warning("drift and alpha_fusion of the canary are not judged: %s", error)

@@ -128,7 +128,7 @@ def open_plane(
         store,
         agreement,
         watch,
-        BundleParts(Repository(settings.repository)),
+        BundleParts(Repository(settings.repository), settings.store),
         limits_of(settings),
         settings.guard_window_s,
     )

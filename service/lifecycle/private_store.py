@@ -151,6 +151,21 @@ class PrivateStore:
             os.close(descriptor)
 
 
+def kept_part(store: Path, version: int, name: str) -> bytes | None:
+    """A small file of a version's newest private copy; None: there is no copy that has it.
+
+    Args:
+        store: folder of the private copies.
+        version: the model version.
+        name: of the file, relative to the bundle.
+    """
+    copies = sorted(store.glob(f"{version}-*"), key=lambda copy: copy.stat().st_mtime)
+    try:
+        return (copies[-1] / name).read_bytes() if copies else None
+    except OSError:
+        return None
+
+
 def _digest(folder: Path) -> str:
     """What tells a bundle from every other; empty: it has no manifest."""
     try:

@@ -70,7 +70,8 @@ def _guard_lines(guard: Mapping[str, Any] | None) -> list[str]:
         f"has {calls['canary']} calls of the canary and {calls['champion']} of the champion, "
         f"{calls['least']} of each are needed"
     )
-    return [said]
+    unjudged = (f"guard: drift and alpha_fusion are NOT judged: {why}" for why in guard["unjudged"])
+    return [said, *unjudged]
 
 
 def _percent(share: float | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from model.repository import Repository
 from service.control.bundle_parts import BundleParts, Unreadable
 from service.control.equity import EquityGuard
 from service.control.finding import Finding
+from service.lifecycle.private_store import PrivateStore
 from tests.evaluations import EVALUATION
 from tests.fixtures.bundles import make_world, reseal, write_bundle
 
@@ -135,7 +137,7 @@ def test_parts_are_read_from_a_repository_as_sealed(tmp_path: Path) -> None:
     """The guard trusts no figure that the manifest does not vouch for."""
     world = make_world(1)
     write_bundle(world, tmp_path / "1")
-    parts = BundleParts(Repository(str(tmp_path)))
+    parts = BundleParts(Repository(str(tmp_path)), tmp_path / "store")
     assert asyncio.run(parts.evaluation(1)) == EVALUATION
     assert asyncio.run(parts.reference(1)).score[1].total > 0
     (tmp_path / "1" / EVALUATION_FILE).write_text(_evaluation(low=0.9).to_json())
@@ -147,3 +149,14 @@ def test_parts_are_read_from_a_repository_as_sealed(tmp_path: Path) -> None:
         asyncio.run(parts.evaluation(1))
     with pytest.raises(Unreadable, match="model version 7 is not in"):
         asyncio.run(parts.evaluation(7))
+
+
+def test_parts_of_a_lost_version_are_read_from_the_private_copy(tmp_path: Path) -> None:
+    """A guard that has judged a version goes on when the repository is gone."""
+    repository = Repository(str(tmp_path / "repository"))
+    write_bundle(make_world(1), tmp_path / "repository" / "1")
+    PrivateStore(tmp_path / "store", repository).take(1)
+    shutil.rmtree(tmp_path / "repository")
+    parts = BundleParts(repository, tmp_path / "store")
+    assert asyncio.run(parts.evaluation(1)) == EVALUATION
+    assert asyncio.run(parts.reference(1)).score[1].total > 0

@@ -185,6 +185,8 @@ def test_without_sketches_errors_are_judged_all_the_same(tmp_path: Path) -> None
         world.parts.sketched = None
         await world.windows(BAD)
         assert (await world.present()).revision == 2
+        (why, *_) = world.judge.findings()["guard"]["unjudged"]
+        assert why == "model version 1 is gone"
         await world.windows(GOOD.altered(error_rate=0.2))
         assert world.rolled_back == ["errors"]
 

@@ -15,6 +15,7 @@ GUARD = {
     "champion": "1/g",
     "windows": 4,
     "calls": {"canary": 120, "champion": 900, "least": 500},
+    "unjudged": ["reference.json of model version 2: gone"],
 }
 
 
@@ -47,6 +48,7 @@ def test_figures_stand_by_level_with_their_names() -> None:
     assert "+1.00e-01" in level
     assert any(line.startswith("all ") for line in lines)
     assert "4 windows of 2/g without a fault" in text
+    assert "drift and alpha_fusion are NOT judged: reference.json of model version 2" in text
 
 
 def test_target_that_failed_is_told_with_its_reason() -> None:
