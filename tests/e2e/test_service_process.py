@@ -27,6 +27,7 @@ from tests.fixtures.services import (
 )
 
 ROOT = Path(__file__).parents[2]
+ANY_PORTS = {"CHOIRREC_PORT": "0", "CHOIRREC_ADMIN_PORT": "0"}
 TWO = {"CHOIRREC_WORKERS": "2"}
 CALLERS = 4
 
@@ -138,7 +139,7 @@ def test_wrong_usage_is_told_plainly(
     arguments: tuple[str, ...], environment: dict[str, str], code: int, reason: str
 ) -> None:
     """Exit codes tell usage from refusal, and no traceback is shown."""
-    done = _command(*arguments, environment=environment)
+    done = _command(*arguments, environment=ANY_PORTS | environment)
     assert done.returncode == code
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
