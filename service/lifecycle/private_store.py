@@ -100,7 +100,7 @@ class PrivateStore:
         """The copy of a digest; without one, that of the repository's version, or the newest."""
         if digest is not None:
             return self._copy(version, digest)
-        copies = sorted(self._folder.glob(f"{version}-*"), key=lambda copy: copy.stat().st_mtime)
+        copies = _copies(self._folder, version)
         if not copies:
             return None
         try:
@@ -159,11 +159,16 @@ def kept_part(store: Path, version: int, name: str) -> bytes | None:
         version: the model version.
         name: of the file, relative to the bundle.
     """
-    copies = sorted(store.glob(f"{version}-*"), key=lambda copy: copy.stat().st_mtime)
+    copies = _copies(store, version)
     try:
         return (copies[-1] / name).read_bytes() if copies else None
     except OSError:
         return None
+
+
+def _copies(store: Path, version: int) -> list[Path]:
+    """Oldest first."""
+    return sorted(store.glob(f"{version}-*"), key=lambda copy: copy.stat().st_mtime)
 
 
 def _digest(folder: Path) -> str:

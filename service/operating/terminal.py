@@ -110,7 +110,7 @@ def _agree(plan: Mapping[str, Any], order: Mapping[str, Any]) -> None:
 
 
 def _is_refused(plan: Mapping[str, Any], order: Mapping[str, Any]) -> bool:
-    return bool(plan["guard"]["refused"]) and not order.get("force", False)
+    return bool(plan["guard"]["refused"]) and not order["force"]
 
 
 def _reason(options: argparse.Namespace) -> str:

@@ -12,7 +12,7 @@ import pytest
 from model.desired import Desired, Target
 from service.control import agreement as waiting
 from service.control.finding import Finding
-from service.control.orders import Order
+from service.control.orders import Order, Outcome
 from service.errors import (
     ChangeRefused,
     GuardRefused,
@@ -166,14 +166,18 @@ async def test_guard_stops_a_promotion_unless_it_is_forced(replicas: World) -> N
     assert entry.change.evidence["guard"]["reasons"] == list(reasons)
 
 
-async def test_emptied_store_ends_no_promotion(replicas: World, tmp_path: Path) -> None:
-    """The replicas put their copy back, and the promotion that was under way goes on."""
+async def _held_promotion(replicas: World) -> "asyncio.Task[Outcome]":
+    """A promotion that every worker has heard of and none has settled."""
     for fleet in replicas.fleets:
         fleet.held = True
     promoting = asyncio.create_task(replicas.operators[0].promote(ORDER, 2, None))
-    async with asyncio.timeout(20):
-        while not all(f.pushed and f.pushed[-1].candidate for f in replicas.fleets):
-            await asyncio.sleep(0.01)
+    await until(lambda: all(f.pushed and f.pushed[-1].candidate for f in replicas.fleets))
+    return promoting
+
+
+async def test_emptied_store_ends_no_promotion(replicas: World, tmp_path: Path) -> None:
+    """The replicas put their copy back, and the promotion that was under way goes on."""
+    promoting = await _held_promotion(replicas)
     rmtree(tmp_path / "state")
     for fleet in replicas.fleets:
         fleet.held = False
@@ -185,12 +189,7 @@ async def test_store_away_at_the_switch_is_waited_for(
     replicas: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A moment without the store between the verdicts and the switch leaves no candidate behind."""
-    for fleet in replicas.fleets:
-        fleet.held = True
-    promoting = asyncio.create_task(replicas.operators[0].promote(ORDER, 2, None))
-    async with asyncio.timeout(20):
-        while not all(f.pushed and f.pushed[-1].candidate for f in replicas.fleets):
-            await asyncio.sleep(0.01)
+    promoting = await _held_promotion(replicas)
     change, failures = replicas.store.change, 3
 
     async def failing(revision: int, desired: Desired) -> bool:
