@@ -7,16 +7,18 @@ from model.assembly import group_arrays
 from model.bundle import Bundle
 from model.golden import Golden, WrongAnswers, check_answers
 from service.errors import LoadRefused
+from service.lifecycle.rests import Rests
 from service.scorer import Moment, NonFinite, Scorer
 
 
-def check_golden(bundle: Bundle, scorer: Scorer, provider: str) -> None:
+def check_golden(bundle: Bundle, scorer: Scorer, provider: str, rests: Rests) -> None:
     """Score every golden request as a served one and compare.
 
     Args:
         bundle: the bundle, with its golden requests and tolerances.
         scorer: the scorer made from it.
         provider: the execution provider in use.
+        rests: taken after each request.
 
     Raises:
         LoadRefused: when there is no golden request or no tolerance for the provider, or naming
@@ -29,6 +31,7 @@ def check_golden(bundle: Bundle, scorer: Scorer, provider: str) -> None:
         raise LoadRefused("golden.json holds no request, so nothing can be checked; export again")
     for number, golden in enumerate(bundle.golden):
         _check_one(bundle, scorer, golden, number, tolerances[provider])
+        rests.take()
 
 
 def score_golden(

@@ -11,6 +11,7 @@ from service.inference.backend import Backend, UnusableGraph
 from service.lifecycle.admission import admit
 from service.lifecycle.golden_check import check_golden
 from service.lifecycle.private_store import PrivateCopy, PrivateStore
+from service.lifecycle.rests import REST, Rests
 from service.lifecycle.served_model import LoadedBundle
 from service.lifecycle.states import State
 from service.lifecycle.turns import Turns
@@ -123,25 +124,27 @@ class BundleLoader:
             if beside:
                 admit(copy.folder, self._workers)
             with self._turns.turn() if beside else nullcontext():
-                return self._checked(copy, report)
+                return self._checked(copy, report, Rests(REST if beside else 0))
         except Abandoned:
             raise
         except BaseException:
             self._store.discard(copy)
             raise
 
-    def _checked(self, copy: PrivateCopy, report: Report) -> LoadedBundle:
+    def _checked(self, copy: PrivateCopy, report: Report, rests: Rests) -> LoadedBundle:
         report("verifying")
         bundle = open_bundle(copy.folder)
         _check_context(bundle)
+        rests.take()
         report("loading")
         graphs = {name: (copy.folder / f"{name}.onnx").read_bytes() for name in GRAPHS}
         scorer = Scorer(bundle, self._backend.load(graphs), self._chunk)
         newcomers = Newcomers(bundle, self._encoders)
+        rests.take()
         report("golden")
-        check_golden(bundle, scorer, self._backend.provider)
+        check_golden(bundle, scorer, self._backend.provider, rests)
         report("warming")
-        warm_up(bundle, scorer)
+        warm_up(bundle, scorer, rests)
         return LoadedBundle(bundle, scorer, newcomers, self._backend.provider, copy)
 
 

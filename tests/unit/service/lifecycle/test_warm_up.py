@@ -9,6 +9,7 @@ import pytest
 from model.bundle import Bundle, open_bundle
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
 from service.lifecycle import warm_up as module
+from service.lifecycle.rests import Rests
 from service.lifecycle.warm_up import MAX_ROUNDS, WINDOW, warm_up
 from service.scorer import Scorer
 
@@ -29,7 +30,7 @@ def _rounds(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, seconds: Any) -> in
 
     monkeypatch.setattr(module, "score_golden", score)
     monkeypatch.setattr("service.lifecycle.warm_up.time.perf_counter", lambda: now_s)
-    return warm_up(bundle, cast("Scorer", None))
+    return warm_up(bundle, cast("Scorer", None), Rests(0))
 
 
 def test_flat_latency_ends_it(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,4 +54,4 @@ def test_it_never_lasts(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, factor:
 def test_real_graphs_become_flat(bundle: Bundle) -> None:
     """With a real session it ends by itself."""
     session = OnnxRuntimeBackend(1).load(bundle.graphs)
-    assert 2 * WINDOW <= warm_up(bundle, Scorer(bundle, session, 125)) <= MAX_ROUNDS
+    assert 2 * WINDOW <= warm_up(bundle, Scorer(bundle, session, 125), Rests(0)) <= MAX_ROUNDS
