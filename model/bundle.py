@@ -16,6 +16,7 @@ from model.golden import Golden, PriorSnapshot, golden_from_json, snapshot_from_
 from model.graph_file import MalformedGraph, read_graph
 from model.grouping import Grouping
 from model.manifest import MANIFEST, BrokenBundle, ContractParts, Manifest
+from model.pause import Pause, no_pause
 from model.records import schema_digest
 from model.reference import REFERENCE_FILE, ReferenceSketch
 from model.sealed_files import (
@@ -90,11 +91,12 @@ def seal(
     return manifest
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, pause: Pause = no_pause) -> Bundle:
     """Verify a bundle in full and open it.
 
     Args:
         folder: a private copy: nobody else may write there while it is used.
+        pause: called between all steps.
 
     Returns:
         The bundle; its tables are mapped, not read.
@@ -104,11 +106,15 @@ def open_bundle(folder: Path) -> Bundle:
     """
     manifest_bytes = read_manifest(folder)
     manifest = Manifest.from_json(manifest_bytes.decode(errors="replace"))
-    hashed = verify_files(folder, manifest, _NEEDED)
+    hashed = verify_files(folder, manifest, _NEEDED, pause)
     spec = _parsed(folder, "spec.json", FeatureSpec.from_json)
+    pause()
     grouping = _parsed(folder, "encoder", partial(Grouping.load, spec=spec))
     _check_contract(manifest, spec, grouping)
+    pause()
     catalogue = _catalogue(folder, spec)
+    pause()
+    tables = _tables(folder, spec, catalogue, pause)
     bundle = Bundle(
         folder=folder,
         manifest=manifest,
@@ -116,14 +122,16 @@ def open_bundle(folder: Path) -> Bundle:
         spec=spec,
         grouping=grouping,
         catalogue=catalogue,
-        tables=_tables(folder, spec, catalogue),
+        tables=tables,
         prior_snapshot=_parsed(folder, "prior_snapshot.json", snapshot_from_json),
         golden=_parsed(folder, "golden.json", golden_from_json),
         evaluation=_parsed(folder, EVALUATION_FILE, Evaluation.from_json),
         reference=_parsed(folder, REFERENCE_FILE, ReferenceSketch.from_json),
         graphs={name: (folder / f"{name}.onnx").read_bytes() for name in GRAPHS},
     )
+    pause()
     _check_graphs(bundle)
+    pause()
     _check_records(bundle)
     check_unchanged(folder, hashed)
     return bundle
@@ -171,9 +179,9 @@ def _array(folder: Path, name: str, dtype: np.dtype[Any], ndim: int) -> Any:
     return array
 
 
-def _tables(folder: Path, spec: FeatureSpec, catalogue: Catalogue) -> Tables:
+def _tables(folder: Path, spec: FeatureSpec, catalogue: Catalogue, pause: Pause) -> Tables:
     try:
-        return Tables.load(folder / "tables", spec, len(catalogue.keys))
+        return Tables.load(folder / "tables", spec, len(catalogue.keys), pause)
     except (MalformedTables, OSError) as error:
         raise BrokenBundle(f"tables/{error}") from error
 

@@ -11,6 +11,7 @@ from typing import Literal
 from model.array_file import ArrayHeader, read_header
 from model.evaluation import EVALUATION_FILE, MAX_EVALUATION_BYTES, REPORT_FILE
 from model.manifest import MANIFEST, MAX_MANIFEST_BYTES, BrokenBundle, Manifest
+from model.pause import Pause, no_pause
 
 MIB = 2**20
 MAX_BUNDLE_BYTES = 64 * 2**30
@@ -133,7 +134,9 @@ def list_entries(folder: Path) -> Mapping[str, Entry]:
     return entries
 
 
-def verify_files(folder: Path, manifest: Manifest, needed: Iterable[str]) -> Mapping[str, Stamp]:
+def verify_files(
+    folder: Path, manifest: Manifest, needed: Iterable[str], pause: Pause = no_pause
+) -> Mapping[str, Stamp]:
     """Check that a folder holds exactly the files that its manifest hashed.
 
     What is cheap comes first: nothing is read before names and sizes are right, and no array is
@@ -143,6 +146,7 @@ def verify_files(folder: Path, manifest: Manifest, needed: Iterable[str]) -> Map
         folder: the bundle.
         manifest: its manifest.
         needed: files that every bundle has.
+        pause: called after every MiB and every file.
 
     Returns:
         What was hashed, by name.
@@ -156,7 +160,8 @@ def verify_files(folder: Path, manifest: Manifest, needed: Iterable[str]) -> Map
     for name in manifest.files:
         if name.endswith(".npy"):
             _header(folder, name)
-    return {name: _verified(folder, name, digest) for name, digest in manifest.files.items()}
+    pause()
+    return {name: _verified(folder, name, digest, pause) for name, digest in manifest.files.items()}
 
 
 def check_unchanged(folder: Path, stamps: Mapping[str, Stamp]) -> None:
@@ -184,10 +189,10 @@ def file_digest(path: Path) -> str:
     Raises:
         BrokenBundle: when the path is a link or no regular file.
     """
-    return _hashed(path)[0]
+    return _hashed(path, no_pause)[0]
 
 
-def _hashed(path: Path) -> tuple[str, Stamp]:
+def _hashed(path: Path, pause: Pause) -> tuple[str, Stamp]:
     try:
         # O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -198,13 +203,14 @@ def _hashed(path: Path) -> tuple[str, Stamp]:
         if not stat.S_ISREG(status.st_mode):
             raise BrokenBundle(f"{path.name}: neither a file nor a folder")
         digest = sha256()
-        while block := file.read(1 << 20):
+        while block := file.read(MIB):
             digest.update(block)
+            pause()
     return digest.hexdigest(), Stamp.of(status)
 
 
-def _verified(folder: Path, name: str, promised: str) -> Stamp:
-    digest, stamp = _hashed(folder / name)
+def _verified(folder: Path, name: str, promised: str, pause: Pause) -> Stamp:
+    digest, stamp = _hashed(folder / name, pause)
     if digest != promised:
         raise BrokenBundle(f"{name}: SHA-256 differs from the manifest's; copy it again")
     return stamp

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.array_file import map_array
 from model.assembly import GroupArrays, Ids, UserArrays
+from model.pause import Pause, no_pause
 from model.spec import AGE_BUCKETS, FIRST_CODE, PAD, FeatureSpec
 
 Floats = NDArray[np.float32]
@@ -104,13 +105,14 @@ class Tables:
             np.save(folder / f"{stem}.npy", np.ascontiguousarray(table, np.float32))
 
     @classmethod
-    def load(cls, folder: Path, spec: FeatureSpec, items: int) -> "Tables":
+    def load(cls, folder: Path, spec: FeatureSpec, items: int, pause: Pause = no_pause) -> "Tables":
         """Map the tables of a bundle read-only and check every shape.
 
         Args:
             folder: the bundle's ``tables`` folder.
             spec: the bundle's feature spec.
             items: entries of the bundle's catalogue.
+            pause: called after every table and every 65,536 rows.
 
         Raises:
             MalformedTables: when a table's shape or type is not what the spec asks for, or
@@ -119,14 +121,14 @@ class Tables:
         """
 
         def table(stem: str, rows: int) -> Floats:
-            return _load(folder / f"{stem}.npy", (rows, None))
+            return _load(folder / f"{stem}.npy", (rows, None), pause)
 
         tables = cls(
             user=table("user", spec.user_rows),
             attributes=_load_all(table, "attribute", [f.size for f in spec.attributes]),
             context=_load_all(table, "context", [f.size for f in spec.context]),
             item_tokens=table("item_tokens", items + FIRST_CODE),
-            item_id_oov=_load(folder / "item_id_oov.npy", (None,)),
+            item_id_oov=_load(folder / "item_id_oov.npy", (None,), pause),
             item_fields=_load_all(table, "item_field", [f.size for f in spec.item_fields]),
             ages=table("ages", AGE_BUCKETS),
             group_codes=_load_all(table, "group_level", [spec.codes_per_level + 1] * spec.levels),
@@ -150,7 +152,7 @@ def _rows(tables: Sequence[Floats], codes_RF: Ids) -> list[Floats]:
     return [table[codes_RF[:, field]] for field, table in enumerate(tables)]
 
 
-def _load(path: Path, shape: tuple[int | None, ...]) -> Floats:
+def _load(path: Path, shape: tuple[int | None, ...], pause: Pause) -> Floats:
     """Map a table; None in the shape is any size."""
     try:
         table: Floats = map_array(path)
@@ -165,9 +167,10 @@ def _load(path: Path, shape: tuple[int | None, ...]) -> Floats:
             f"{path.name}: {table.dtype} {table.shape}, expected float32 [{', '.join(wanted)}]; "
             "export the bundle again"
         )
-    blocks = range(0, len(table), _ROWS_AT_ONCE)
-    if not all(np.isfinite(table[start : start + _ROWS_AT_ONCE]).all() for start in blocks):
-        raise MalformedTables(f"{path.name}: holds NaN or infinity; train and export again")
+    for start in range(0, len(table), _ROWS_AT_ONCE):
+        if not np.isfinite(table[start : start + _ROWS_AT_ONCE]).all():
+            raise MalformedTables(f"{path.name}: holds NaN or infinity; train and export again")
+        pause()
     return table
 
 

@@ -1,6 +1,7 @@
 """Group priors in the process: decoded, embedded, and kept for one bundle and generation."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.assembly import group_arrays
@@ -57,6 +58,11 @@ class Priors:
         self._absent: set[tuple[int, ...]] = set()
         self._global: Prior | None = None
         self._snapshot: dict[tuple[int, ...], Prior] = {}
+
+    @property
+    def prefixes(self) -> Sequence[tuple[int, ...]]:
+        """Of the priors that are kept, the global one apart; the most recently used last."""
+        return tuple(self._kept)
 
     def get(self, prefix: tuple[int, ...]) -> Prior | None:
         """The generation's prior of a prefix, if it was read before."""

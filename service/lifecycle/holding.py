@@ -158,6 +158,7 @@ class Holding:
         tally = self._tally(str(order.key), loaded)
         try:
             served, reason = await self._joiner.join(loaded, order.key.generation, tally), None
+            await served.reader.recall(self.residents.asked_for())
         except LoadRefused as refusal:
             if not order.alone:
                 raise

@@ -133,7 +133,7 @@ class BundleLoader:
 
     def _checked(self, copy: PrivateCopy, report: Report, rests: Rests) -> LoadedBundle:
         report("verifying")
-        bundle = open_bundle(copy.folder)
+        bundle = open_bundle(copy.folder, rests.take)
         _check_context(bundle)
         rests.take()
         report("loading")

@@ -125,6 +125,11 @@ class Residents:
         models = (*(r.served for r in self._by_key.values() if r.served), *self._draining)
         return next((model.loaded for model in models if model.version == version), None)
 
+    def asked_for(self) -> Sequence[tuple[int, ...]]:
+        """The prefixes whose priors were asked for, by what was asked most."""
+        kept = (r.served.reader.kept for r in self._by_key.values() if r.served)
+        return max(kept, key=len, default=())
+
     @property
     def draining(self) -> Sequence[ServedModel]:
         """Models that only wait for their last request to end."""

@@ -157,3 +157,17 @@ def test_an_unsealable_version_leaves_no_manifest(folder: Path) -> None:
     with pytest.raises(BrokenBundle, match="model_version 0"):
         seal(folder, 0, WORLD.parts, {}, {})
     assert not (folder / MANIFEST).exists()
+
+
+def test_opening_pauses_after_every_piece_of_work(
+    intact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever verifies a large bundle beside something urgent can let that go first."""
+    counted: list[None] = []
+    open_bundle(intact, lambda: counted.append(None))
+    by_default = len(counted)
+    assert by_default > len(WORLD.tables.arrays()) + len(list(intact.rglob("*.*")))
+    monkeypatch.setattr("model.sealed_files.MIB", 64)
+    open_bundle(intact, lambda: counted.append(None))
+    smaller_pieces = len(counted) - by_default
+    assert smaller_pieces > 2 * by_default

@@ -241,7 +241,7 @@ async def test_bootstrap_serves_until_a_desired_state_is_known(lifecycle: Lifecy
     assert lifecycle.state().revision == 0
     await settled(lifecycle, wish(1, "2/a"))
     assert lifecycle.state().champion == "2/a"
-    assert [t.version for t in lifecycle.state().targets] == [2]
+    await until(lambda: [t.version for t in lifecycle.state().targets] == [2])
     lifecycle.bootstrap(1)
     await asyncio.sleep(0.02)
     assert lifecycle.state().champion == "2/a"
