@@ -157,7 +157,7 @@ def compose_comparer(settings: Settings, comparison: str) -> tuple[Comparer, Lif
     """
     patient = settings.model_copy(update={"fetch_budget_ms": FETCH_BUDGET_MS})
     metrics = Metrics()
-    redis = RedisStore(settings.redis_url, settings.redis_connections, metrics.round_trips)
+    redis = RedisStore(settings.redis_url, metrics.round_trips)
     loader = BundleLoader(
         Repository(settings.repository),
         settings.store,

@@ -33,8 +33,6 @@ from service.supervisor.workers import Workers
 
 END_S = SHUTDOWN_S + 5.0
 """For a worker to end after its drain; then it is killed."""
-_CONNECTIONS = 2
-"""To Redis, for questions about generations."""
 
 _log = logging.getLogger("choirrec")
 
@@ -68,7 +66,7 @@ def compose(
     settings.scoring_secret()  # the workers' matter, but told here, once
     check_log(settings)
     workers = Workers(spawns)
-    features = RedisStore(settings.redis_url, _CONNECTIONS, Metrics().round_trips)
+    features = RedisStore(settings.redis_url, Metrics().round_trips)
     host = socket.gethostname()
     identity = Identity(f"{host}:{admin_port}", host)
     parts = BundleParts(Repository(settings.repository), settings.store)

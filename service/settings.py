@@ -48,9 +48,6 @@ class Settings(BaseSettings):
         default="redis://127.0.0.1:6379/0",
         description="The Redis that holds the records: redis://, rediss:// or unix://",
     )
-    redis_connections: int = Field(
-        default=32, ge=1, description="Connections to Redis at most; more requests wait their turn"
-    )
     fetch_budget_ms: float = Field(
         default=20.0, gt=0, description="Time for all round trips to Redis of one request, in ms"
     )

@@ -80,7 +80,7 @@ def compose(settings: Settings, number: int, samples: Path | None = None) -> Wor
         ValueError: when a setting names something unusable, such as an empty key file.
     """
     metrics = Metrics()
-    redis = RedisStore(settings.redis_url, settings.redis_connections, metrics.round_trips)
+    redis = RedisStore(settings.redis_url, metrics.round_trips)
     loader = BundleLoader(
         Repository(settings.repository),
         settings.store,

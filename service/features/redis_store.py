@@ -1,89 +1,106 @@
-"""Records in a Redis: bounded connections, one deadline per call, no retries."""
+"""Records in a Redis: one pipelined line, one deadline per call, no retries."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from prometheus_client import Counter
 
 from model.generation import COMPLETE_GENERATIONS
+from service.features.redis_line import Line
 from service.features.store import StoreTimeout, StoreUnavailable
-from service.redis_client import REDIS_ERRORS, connect
+from service.redis_client import Server, read_url
 
-_LAST_LOOKS = 4
-"""Turns of the event loop in which bytes that arrived in time become an answer."""
+OPENING_S = 2.0
+"""For a connection and its greetings."""
 
 
 class RedisStore:
-    """A feature store on one Redis server."""
+    """A feature store on one Redis server. Belongs to one event loop."""
 
-    def __init__(self, url: str, connections: int, round_trips: Counter) -> None:
-        """Make the pool; nothing is connected yet.
+    def __init__(self, url: str, round_trips: Counter) -> None:
+        """Read the address; nothing is connected yet.
 
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``.
-            connections: connections at most; calls beyond that wait, within their deadline.
             round_trips: counts every round trip.
 
         Raises:
             ValueError: when the URL is not one of a Redis.
         """
-        self._redis = connect(url, connections)
+        self._server = read_url(url)
         self._round_trips = round_trips
-        self._abandoned: set[asyncio.Future[Any]] = set()
+        self._line: Line | None = None
+        self._opening: asyncio.Task[Line] | None = None
 
     async def read(self, keys: Sequence[str], deadline_s: float) -> list[bytes | None]:
         """As ``FeatureStore.read``: one MGET."""
-        return await self._within(self._mget(keys), deadline_s)
+        return cast("list[bytes | None]", await self._ask(["MGET", *keys], deadline_s))
 
     async def complete_generations(self, deadline_s: float) -> list[str]:
         """As ``FeatureStore.complete_generations``."""
-        names = await self._within(self._names(), deadline_s)
+        names = await self._ask(["LRANGE", COMPLETE_GENERATIONS, "0", "-1"], deadline_s)
         return [name.decode(errors="replace") for name in names if name]
 
     async def close(self) -> None:
         """As ``FeatureStore.close``."""
-        await self._redis.aclose()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait((self._opening,))
+        if self._line is not None:
+            self._line.close()
 
-    async def _mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        return cast("list[bytes | None]", await self._redis.mget(keys))
-
-    async def _names(self) -> list[bytes | None]:
-        return cast("list[bytes | None]", await self._redis.lrange(COMPLETE_GENERATIONS, 0, -1))
-
-    async def _within(
-        self, call: Coroutine[None, None, list[bytes | None]], deadline_s: float
-    ) -> list[bytes | None]:
+    async def _ask(self, words: Sequence[str], deadline_s: float) -> Any:
         self._round_trips.inc()
-        task = asyncio.create_task(call)
+        line = self._line
+        if line is None or not line.usable:
+            line = await self._opened(deadline_s)
+        return await line.ask(words, deadline_s)
+
+    async def _opened(self, deadline_s: float) -> Line:
+        """A new line; all who need one wait for the same, and it opens without them, too."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(_open(self._server))
+            self._opening.add_done_callback(self._settle)
+        opening = self._opening
+        remaining_s = deadline_s - asyncio.get_running_loop().time()
+        await asyncio.wait((opening,), timeout=max(remaining_s, 0.0))
+        if not opening.done():
+            raise StoreTimeout("Redis could not be reached before the deadline")
         try:
-            await self._wait(task, deadline_s)
-        finally:
-            if not task.done():
-                self._abandon(task)
-        if not task.done():
-            raise StoreTimeout("Redis did not answer before the deadline")
-        try:
-            return task.result()
-        except REDIS_ERRORS as error:
+            return opening.result()
+        except OSError as error:
             raise StoreUnavailable(f"Redis: {error}") from error
 
-    async def _wait(self, task: asyncio.Future[Any], deadline_s: float) -> None:
-        remaining_s = deadline_s - asyncio.get_running_loop().time()
-        await asyncio.wait((task,), timeout=max(remaining_s, 0.0))
-        # Graphs run on this loop and delay its timers: an answer may lie in the socket, unread.
-        for _ in range(_LAST_LOOKS):
-            if task.done():
-                return
-            await asyncio.sleep(0)
+    def _settle(self, opening: "asyncio.Task[Line]") -> None:
+        self._opening = None
+        if not opening.cancelled() and opening.exception() is None:
+            self._line = opening.result()
 
-    def _abandon(self, task: asyncio.Future[Any]) -> None:
-        """Cancel a call and keep it until it ends; its connection is dropped, never reused."""
-        task.cancel()
-        self._abandoned.add(task)
-        task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Future[Any]) -> None:
-        self._abandoned.discard(task)
-        if not task.cancelled():
-            task.exception()
+async def _open(server: Server) -> Line:
+    """Connect and say hello; raises OSError, and StoreUnavailable for greetings not taken."""
+    async with asyncio.timeout(OPENING_S):  # its TimeoutError is an OSError
+        line = await _connected(server)
+    deadline_s = asyncio.get_running_loop().time() + OPENING_S
+    try:
+        for words in _greetings(server):
+            await line.ask(words, deadline_s)
+    except BaseException:
+        line.close()
+        raise
+    return line
+
+
+async def _connected(server: Server) -> Line:
+    loop = asyncio.get_running_loop()
+    if server.path is not None:
+        return (await loop.create_unix_connection(Line, server.path))[1]
+    return (await loop.create_connection(Line, server.host, server.port, ssl=server.tls))[1]
+
+
+def _greetings(server: Server) -> Iterator[list[str]]:
+    if server.password:
+        yield ["AUTH", *([server.username] if server.username else []), server.password]
+    if server.database:
+        yield ["SELECT", str(server.database)]

@@ -14,7 +14,6 @@ from service.settings import Settings
 
 BUDGET_MS = 2000.0
 """For reading the present records: nobody waits for them as a caller does."""
-_CONNECTIONS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,7 @@ async def read_present(
         LoadRefused, LoadUnavailable: when there is no such generation, or it cannot be read.
     """
     metrics = Metrics()
-    store = RedisStore(settings.redis_url, _CONNECTIONS, metrics.round_trips)
+    store = RedisStore(settings.redis_url, metrics.round_trips)
     patient = settings.model_copy(update={"fetch_budget_ms": BUDGET_MS})
     try:
         tally = Tally(loaded.bundle.reference)

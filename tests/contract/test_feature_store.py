@@ -20,16 +20,16 @@ Answer = TypeVar("Answer")
 
 
 def _by_tcp(server: RedisServer) -> FeatureStore:
-    return RedisStore(server.url, 4, Metrics().round_trips)
+    return RedisStore(server.url, Metrics().round_trips)
 
 
 def _by_unix_socket(server: RedisServer) -> FeatureStore:
-    return RedisStore(server.unix_url, 4, Metrics().round_trips)
+    return RedisStore(server.unix_url, Metrics().round_trips)
 
 
 def _guarded(server: RedisServer) -> FeatureStore:
     metrics = Metrics()
-    return GuardedStore(RedisStore(server.url, 4, metrics.round_trips), metrics.breaker_open)
+    return GuardedStore(RedisStore(server.url, metrics.round_trips), metrics.breaker_open)
 
 
 @pytest.fixture(params=[_by_tcp, _by_unix_socket, _guarded], ids=["tcp", "unix", "guarded"])

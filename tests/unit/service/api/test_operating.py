@@ -45,7 +45,7 @@ class _Workers:
 def _run(settings: Settings, scenario: Scenario, secret: bytes | None = None) -> None:
     async def run() -> None:
         fleet = PlannedFleet()
-        features = RedisStore(settings.redis_url, 2, Metrics().round_trips)
+        features = RedisStore(settings.redis_url, Metrics().round_trips)
         plane = open_plane(settings, fleet, features, NoGuards(), Identity("r1", "host"))
         watching = asyncio.create_task(plane.watch.run())
         transport = httpx.ASGITransport(create_admin_app(plane, _Workers(), secret))
@@ -260,7 +260,7 @@ def test_state_that_was_lost_is_told_as_lost(settings: Settings, tmp_path: Path)
     place = tmp_path / "state"
 
     async def run() -> None:
-        features = RedisStore(settings.redis_url, 2, Metrics().round_trips)
+        features = RedisStore(settings.redis_url, Metrics().round_trips)
         changed = settings.model_copy(update={"state": str(place)})
         plane = open_plane(changed, PlannedFleet(), features, NoGuards(), Identity("r1", "host"))
         await plane.watch.follow_once()
@@ -281,7 +281,7 @@ def test_first_document_that_cannot_be_written_is_told(settings: Settings) -> No
     async def run() -> None:
         fleet = PlannedFleet()
         lacking = settings.model_copy(update={"generation": "absent"})
-        features = RedisStore(settings.redis_url, 2, Metrics().round_trips)
+        features = RedisStore(settings.redis_url, Metrics().round_trips)
         plane = open_plane(lacking, fleet, features, NoGuards(), Identity("r1", "host"))
         await plane.watch.follow_once()
         transport = httpx.ASGITransport(create_admin_app(plane, _Workers(), None))
@@ -300,7 +300,7 @@ def test_replica_that_fell_silent_is_named_beside_every_answer(settings: Setting
     """A replica whose supervisor hangs may still answer callers: it drops out of no answer."""
 
     async def run() -> None:
-        features = RedisStore(settings.redis_url, 2, Metrics().round_trips)
+        features = RedisStore(settings.redis_url, Metrics().round_trips)
         plane = open_plane(settings, PlannedFleet(), features, NoGuards(), Identity("a", "host"))
         plane.watch.roll = Roll(0.3)
         transport = httpx.ASGITransport(create_admin_app(plane, _Workers(), None))

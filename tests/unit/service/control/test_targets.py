@@ -28,7 +28,7 @@ def generations(redis_server: RedisServer, world: World) -> RedisServer:
 
 def _choose(home: Path, server: RedisServer, version: int | None, generation: str | None) -> Target:
     async def choose() -> Target:
-        store = RedisStore(server.url, 2, Metrics().round_trips)
+        store = RedisStore(server.url, Metrics().round_trips)
         try:
             targets = Targets(Repository(str(home / "repository")), store)
             return await targets.choose(version, generation)
@@ -79,7 +79,7 @@ def test_held_version_is_not_looked_up(
     """With a contract that workers have checked, a lost repository is no matter."""
 
     async def choose(contract: str) -> Target:
-        store = RedisStore(generations.url, 2, Metrics().round_trips)
+        store = RedisStore(generations.url, Metrics().round_trips)
         try:
             targets = Targets(Repository(str(tmp_path / "lost")), store)
             return await targets.choose(1, None, contract)

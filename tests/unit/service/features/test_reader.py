@@ -1,7 +1,8 @@
 """Reading records from a real Redis: round trips, corrupt and missing records."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from model.bundle import Bundle, open_bundle
 from model.generation import group_key, new_item_key, user_key
 from service.features.priors import Priors
-from service.features.reader import Ask, Evidence, RecordReader
+from service.features.reader import RECALLED_AT_ONCE, Ask, Evidence, RecordReader
 from service.features.redis_store import RedisStore
 from service.metrics import Metrics
 from tests.fixtures.bundles import NEW_ITEMS, World, publish
@@ -31,21 +32,34 @@ class _Reading:
         self.generation = publish(world, self.redis, name)
         self.metrics = Metrics()
         self.priors = Priors(bundle, self.generation, 16)
+        self.bundle = bundle
         self._spec = bundle.spec
         self._url = server.url
 
     def ask(self, *user_ids: str, items: Sequence[str] = ()) -> list[Evidence]:
         return asyncio.run(self._ask(user_ids, items))
 
+    def recall(self, *prefixes: tuple[int, ...]) -> None:
+        """Read the priors of prefixes before anybody asks."""
+
+        async def recall() -> None:
+            async with self.reader() as reader:
+                await reader.recall(prefixes)
+
+        asyncio.run(recall())
+
     async def _ask(self, user_ids: Sequence[str], items: Sequence[str]) -> list[Evidence]:
-        store = RedisStore(self._url, 4, self.metrics.round_trips)
-        reader = RecordReader(
+        async with self.reader() as reader:
+            return await reader.read([Ask(user_id, items) for user_id in user_ids])
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[RecordReader]:
+        """A reader whose priors outlive it."""
+        store = RedisStore(self._url, self.metrics.round_trips)
+        yield RecordReader(
             store, self._spec, self.generation, self.priors, self.metrics, budget_s=5.0
         )
-        try:
-            return await reader.read([Ask(user_id, items) for user_id in user_ids])
-        finally:
-            await store.close()
+        await store.close()
 
     @property
     def round_trips(self) -> float:
@@ -139,11 +153,38 @@ def test_global_prior_must_be_there(reading: _Reading) -> None:
     reading.redis.delete(group_key(reading.name, ()))
 
     async def read() -> None:
-        store = RedisStore(reading._url, 1, reading.metrics.round_trips)
-        reader = RecordReader(
-            store, reading._spec, reading.generation, reading.priors, reading.metrics, 1.0
-        )
-        await reader.read_global_prior(asyncio.get_running_loop().time() + 5)
+        async with reading.reader() as reader:
+            await reader.read_global_prior(asyncio.get_running_loop().time() + 5)
 
     with pytest.raises(LookupError, match=reading.name):
         asyncio.run(read())
+
+
+def test_recalled_priors_cost_nobody_a_round_trip(reading: _Reading) -> None:
+    """After a swap, answers find the groups that were asked for before it."""
+    reading.ask("user-1")
+    asked_for = reading.priors.prefixes
+    reading.priors = Priors(reading.bundle, reading.generation, 16)
+    reading.recall(*asked_for)
+    before = reading.round_trips
+    (evidence,) = reading.ask("user-1")
+    assert reading.round_trips - before == 1
+    assert (evidence.prior.prefix, evidence.degraded) == ((1, 2), [])
+    assert reading.priors.prefixes == asked_for
+
+
+def test_many_priors_are_recalled_in_small_parts(reading: _Reading) -> None:
+    """Nobody who is answered meanwhile waits for all of them; what is gone is known as absent."""
+    gone = [(5, n) for n in range(2 * RECALLED_AT_ONCE)]
+    reading.recall(*gone, (1, 2))
+    assert reading.round_trips == 3
+    assert reading.priors.prefixes == ((1, 2),)
+    assert all(reading.priors.is_absent(prefix) for prefix in gone)
+
+
+def test_recalling_ends_with_a_store_that_fails(reading: _Reading) -> None:
+    """A model does not wait for what only saves time."""
+    reading._url = "redis://127.0.0.1:1/0"
+    reading.recall((1, 2), (5, 5))
+    assert reading.priors.prefixes == ()
+    assert reading.round_trips == 1

@@ -16,7 +16,7 @@ from tests.fixtures.redis import RedisServer
 
 def _choose(url: str, contract: str, name: str | None) -> Generation:
     async def choose() -> Generation:
-        store = RedisStore(url, 1, Metrics().round_trips)
+        store = RedisStore(url, Metrics().round_trips)
         try:
             return await choose_generation(store, contract, name)
         finally:

@@ -27,7 +27,7 @@ def served(home: Path) -> ServedModel:
     scorer = Scorer(bundle, backend.load(bundle.graphs), 125)
     loaded = LoadedBundle(bundle, scorer, Newcomers(bundle, TextEncoders()), "CPU", copy)
     metrics = Metrics()
-    store = RedisStore("redis://127.0.0.1:1/0", 1, metrics.round_trips)
+    store = RedisStore("redis://127.0.0.1:1/0", metrics.round_trips)
     priors = Priors(bundle, None, 1)
     reader = RecordReader(store, bundle.spec, None, priors, metrics, budget_s=1.0)
     return ServedModel(loaded, None, reader, Tally(bundle.reference))
