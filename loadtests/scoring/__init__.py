@@ -1,0 +1,1 @@
+"""The scoring bench: the service beside its own graphs in a loop."""
