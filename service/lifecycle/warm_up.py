@@ -26,7 +26,7 @@ def warm_up(bundle: Bundle, scorer: Scorer, rests: Rests) -> int:
     Args:
         bundle: the bundle, with at least one golden request.
         scorer: the scorer made from it.
-        rests: taken after each round.
+        rests: taken after each request.
 
     Returns:
         Rounds that it took.
@@ -40,11 +40,13 @@ def warm_up(bundle: Bundle, scorer: Scorer, rests: Rests) -> int:
     requests = [list(golden.item_ids) * -(-size // len(golden.item_ids)) for size in SIZES]
     rounds: list[float] = []
     while not _is_flat(rounds) and sum(rounds) < MAX_S:
-        round_began_s = time.perf_counter()
+        seconds = 0.0
         for size, item_ids in zip(SIZES, requests, strict=True):
+            began_s = time.perf_counter()
             score_golden(bundle, scorer, golden, item_ids[:size])
-        rounds.append(time.perf_counter() - round_began_s)
-        rests.take()
+            seconds += time.perf_counter() - began_s
+            rests.take()
+        rounds.append(seconds)
     return len(rounds)
 
 
