@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, log1p
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,6 @@ from model.records import GroupRecord, ItemRecord, Keys, Times, UserRecord
 from model.spec import (
     FIRST_CODE,
     OOV,
-    PAD,
     DiscreteField,
     FeatureSpec,
     age_buckets,
@@ -19,6 +20,7 @@ from model.spec import (
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +41,13 @@ class Catalogue:
         Returns:
             int64 of the same shape: 2 + position, or OOV for a key outside the catalogue.
         """
-        positions = np.searchsorted(self.keys, keys)
-        positions[positions == len(self.keys)] = 0
         if not len(self.keys):
             return np.full(keys.shape, OOV, dtype=np.int64)
-        return np.where(self.keys[positions] == keys, positions + FIRST_CODE, OOV)
+        positions = self.keys.searchsorted(keys)
+        found = self.keys.take(positions, mode="clip") == keys
+        # FIRST_CODE + position where it is found, else OOV: quicker than a choice.
+        rows: Ids = (positions + (FIRST_CODE - OOV)) * found + OOV
+        return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +134,12 @@ def user_arrays(
     )
     return UserArrays(
         user_row=np.array([_row_of(spec, record) for record in records], np.int64),
-        attributes=_stack([record.attributes for record in records], np.int64),
-        continuous=standardise(spec, np.stack([record.continuous for record in records])),
+        attributes=_stack([record.attributes for record in records]).astype(np.int64),
+        continuous=standardise(spec, _stack([record.continuous for record in records])),
         context=context,
         history_items=items,
         history_ages=ages,
-        activity=np.stack([activity_features(spec, record) for record in records]),
+        activity=_stack([activity_features(spec, record) for record in records]),
         purchases=np.array([record.purchases for record in records], np.int64),
     )
 
@@ -166,9 +170,9 @@ def group_arrays(
         spec.group_len,
     )
     return GroupArrays(
-        codes=np.stack([prefix_codes(spec, record.prefix) for record in records]),
-        attributes=_stack([record.attributes for record in records], np.int64),
-        continuous=standardise(spec, np.stack([record.continuous for record in records])),
+        codes=_stack([prefix_codes(spec, record.prefix) for record in records]),
+        attributes=_stack([record.attributes for record in records]).astype(np.int64),
+        continuous=standardise(spec, _stack([record.continuous for record in records])),
         items=items,
         ages=ages,
     )
@@ -184,12 +188,12 @@ def prefix_codes(spec: FeatureSpec, prefix: tuple[int, ...]) -> Ids:
 def activity_features(spec: FeatureSpec, record: UserRecord) -> Floats:
     """The reliability network's inputs, float32 ``[5]`` (docs/model.md)."""
     fields = len(record.attributes) + len(record.continuous)
-    present = np.count_nonzero(record.attributes) + np.isfinite(record.continuous).sum()
+    present = np.count_nonzero(record.attributes) + np.count_nonzero(np.isfinite(record.continuous))
     return np.array(
         [
-            np.log1p(record.window_purchases),
-            np.log1p(record.window_clicks),
-            np.log1p(record.window_active_days),
+            log1p(record.window_purchases),
+            log1p(record.window_clicks),
+            log1p(record.window_active_days),
             present / max(fields, 1),
             record.window_purchases <= spec.low_activity_purchases,
         ],
@@ -207,25 +211,40 @@ def standardise(spec: FeatureSpec, values_RF: Floats) -> Floats:
     Returns:
         float32 ``[R, 2 F_n]``: values (0 where missing), then flags (1 where missing).
     """
-    mean = np.array([field.mean for field in spec.continuous], np.float32)
-    std = np.array([field.std for field in spec.continuous], np.float32)
-    missing = np.isnan(values_RF)
-    scaled = np.where(missing, 0, (values_RF - mean) / std)
-    return np.concatenate([scaled, missing], axis=1).astype(np.float32)
+    mean, std = spec.scale
+    fields = len(mean)
+    joined = np.empty((len(values_RF), 2 * fields), np.float32)
+    if fields:
+        missing = np.isnan(values_RF)
+        scaled = joined[:, :fields]
+        np.divide(values_RF - mean, std, out=scaled)
+        scaled[missing] = 0
+        joined[:, fields:] = missing
+    return joined
 
 
 def misfit(spec: FeatureSpec, record: UserRecord | GroupRecord | ItemRecord) -> str | None:
     """Why a decoded record cannot belong to this spec, or None when shapes and values fit."""
     if isinstance(record, ItemRecord):
         return _codes_misfit("item fields", record.codes, spec.item_fields)
-    if len(record.continuous) != len(spec.continuous) or np.isinf(record.continuous).any():
+    values = record.continuous.tolist()
+    if len(values) != len(spec.continuous) or inf in values or -inf in values:
         return (
             f"continuous fields {record.continuous}, expected {len(spec.continuous)} finite or NaN"
         )
     columns = (
         _user_misfit(spec, record) if isinstance(record, UserRecord) else _group_misfit(record)
     )
-    return columns or _codes_misfit("attributes", record.attributes, spec.attributes)
+    if columns is not None:
+        return columns
+    codes, sizes = record.attributes.tolist(), spec.attribute_sizes
+    if len(codes) == len(sizes) and all(map(_within, codes, sizes)):
+        return None
+    return _codes_misfit("attributes", record.attributes, spec.attributes)
+
+
+def _within(code: int, size: int) -> bool:
+    return 0 <= code < size
 
 
 def _user_misfit(spec: FeatureSpec, record: UserRecord) -> str | None:
@@ -257,8 +276,9 @@ def _row_of(spec: FeatureSpec, record: UserRecord) -> int:
     return user_row(record.user_id, spec.user_rows) if record.user_id else OOV
 
 
-def _stack(columns: Sequence[NDArray[np.int32]], dtype: type[np.int64]) -> Ids:
-    return np.stack(columns).astype(dtype)
+def _stack(columns: Sequence[NDArray[Number]]) -> NDArray[Number]:
+    """Rows below each other; a request has a single one, and needs no copy for it."""
+    return columns[0][np.newaxis] if len(columns) == 1 else np.stack(columns)
 
 
 def _sequences(
@@ -269,8 +289,8 @@ def _sequences(
     length: int,
 ) -> tuple[Ids, Ids]:
     """Catalogue rows and age buckets, int64 ``[R, length]``: the last ``length`` of each."""
-    items = np.full((len(keys), length), PAD, np.int64)
-    ages = np.full((len(keys), length), PAD, np.int64)
+    items = np.zeros((len(keys), length), np.int64)  # PAD is 0
+    ages = np.zeros((len(keys), length), np.int64)
     for row, (item_keys, moments) in enumerate(zip(keys, times, strict=True)):
         kept = min(len(item_keys), length)
         if kept:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,6 +23,12 @@ SECONDS_PER_DAY = 86_400
 RECORD_SCHEMA_VERSION = 1
 FEATURE_DEFINITIONS = 1
 """Goes up whenever a feature changes its meaning while every number of the spec stays."""
+
+
+_BUCKET_ENDS_S = np.array(
+    [(2**bucket - 1) * SECONDS_PER_DAY for bucket in range(1, AGE_BUCKETS - 1)], np.int64
+)
+"""Ages at which a bucket ends and the next one begins."""
 
 
 def _hash64(text: str) -> int:
@@ -55,8 +62,7 @@ def age_buckets(ages_s: NDArray[np.int64]) -> NDArray[np.int64]:
     Returns:
         int64 of the same shape in ``[1, AGE_BUCKETS)``; 0 stays free for padding.
     """
-    days = np.maximum(ages_s, 0) / SECONDS_PER_DAY
-    return np.clip(np.floor(np.log2(days + 1.0)).astype(np.int64) + 1, 1, AGE_BUCKETS - 1)
+    return _BUCKET_ENDS_S.searchsorted(ages_s, side="right") + 1
 
 
 @dataclass(frozen=True)
@@ -138,9 +144,21 @@ class FeatureSpec:
         """Category levels, then side fields: the columns of the catalogue's codes."""
         return self.categories + self.side
 
+    @cached_property
+    def scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Means and standard deviations of the continuous fields, float32 ``[F_n]`` each."""
+        means = [field.mean for field in self.continuous]
+        stds = [field.std for field in self.continuous]
+        return np.array(means, np.float32), np.array(stds, np.float32)
+
+    @cached_property
+    def attribute_sizes(self) -> tuple[int, ...]:
+        """Codes that each attribute has."""
+        return tuple(field.size for field in self.attributes)
+
     def activity_level(self, window_purchases: int) -> int:
         """Activity level 1 (lowest) to 5 of a user with that many purchases in the window."""
-        return 1 + int(np.searchsorted(self.level_thresholds, window_purchases, side="left"))
+        return 1 + bisect_left(self.level_thresholds, window_purchases)
 
     def to_json(self) -> str:
         """Canonical JSON; equal specs give equal bytes."""

@@ -53,16 +53,14 @@ class Tables:
 
     def user_inputs(self, arrays: UserArrays) -> Inputs:
         """Embed the user side: ``user [R,U]``, ``history [R,L,D]``, ``history_mask [R,L]``."""
+        parts = [
+            self.user[arrays.user_row],
+            *_rows(self.attributes, arrays.attributes),
+            arrays.continuous,
+            *_rows(self.context, arrays.context),
+        ]
         return {
-            "user": np.concatenate(
-                [
-                    self.user[arrays.user_row],
-                    *_rows(self.attributes, arrays.attributes),
-                    arrays.continuous,
-                    *_rows(self.context, arrays.context),
-                ],
-                axis=1,
-            ),
+            "user": np.concatenate(parts, axis=1),
             "history": self._sequence(arrays.history_items, arrays.history_ages),
             "history_mask": (arrays.history_items != PAD).astype(np.float32),
         }
@@ -84,7 +82,9 @@ class Tables:
         return np.concatenate([self.item_id_oov, *fields])
 
     def _sequence(self, items_RL: Ids, ages_RL: Ids) -> Floats:
-        return self.item_tokens[items_RL] + self.ages[ages_RL]
+        tokens: Floats = self.item_tokens.take(items_RL, axis=0)
+        tokens += self.ages.take(ages_RL, axis=0)
+        return tokens
 
     def arrays(self) -> Mapping[str, Floats]:
         """The tables by file stem, as a bundle stores them."""
@@ -149,6 +149,11 @@ class Tables:
 
 
 def _rows(tables: Sequence[Floats], codes_RF: Ids) -> list[Floats]:
+    """Each table's rows ``[R, width]``; for a single request they are views, made in no time."""
+    if len(codes_RF) == 1:
+        return [
+            table[code : code + 1] for table, code in zip(tables, codes_RF[0].tolist(), strict=True)
+        ]
     return [table[codes_RF[:, field]] for field, table in enumerate(tables)]
 
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -268,14 +269,14 @@ class Metrics:
         specs = {
             spec.name.removeprefix("choirrec_").removesuffix("_total"): spec for spec in _SPECS
         }
-        self.requests = self._counter(specs["requests"])
+        self._requests = self._counter(specs["requests"])
         self.request_duration = self._histogram(specs["request_duration_seconds"])
         self.stage_duration = self._histogram(specs["stage_duration_seconds"])
         self.in_flight = self._gauge(specs["in_flight_requests"])
-        self.degraded = self._counter(specs["degraded"])
-        self.ladder_steps = self._counter(specs["ladder_steps"])
+        self.degraded = _series(self._counter(specs["degraded"]), DEGRADED)
+        self.ladder_steps = _series(self._counter(specs["ladder_steps"]), LADDER)
         self.corrupt_records = self._counter(specs["corrupt_records"])
-        self.items = self._counter(specs["items"])
+        self.items = _series(self._counter(specs["items"]), ITEM_STATUSES)
         self.alpha_fusion = self._histogram(specs["alpha_fusion"])
         self.score = self._histogram(specs["score"])
         self.record_age = self._histogram(specs["record_age_seconds"])
@@ -285,10 +286,15 @@ class Metrics:
         self.log_rows = self._counter(specs["log_rows"])
         self.log_dropped_rows = self._counter(specs["log_dropped_rows"])
         self.samples = self._counter(specs["samples"])
-        self.role_calls = self._counter(specs["role_calls"])
-        self.role_errors = self._counter(specs["role_errors"])
+        self.role_calls = _series(self._counter(specs["role_calls"]), ROLES)
+        self.role_errors = _series(self._counter(specs["role_errors"]), ROLES)
         self._targets = self._gauge(specs["targets"])
         self._model_info = self._gauge(specs["model_info"])
+
+    @cache  # noqa: B019 - metrics live as long as their process
+    def requests(self, route: str, status: int) -> Counter:
+        """The counter of requests of a route that ended with a status."""
+        return self._requests.labels(route, str(status))
 
     def name_models(self, models: Iterable[ModelName]) -> None:
         """Say which models are held from now on."""
@@ -321,6 +327,11 @@ class Metrics:
         histogram = Histogram(spec)
         self.registry.register(histogram)
         return histogram
+
+
+def _series(counter: Counter, values: Sequence[str]) -> Mapping[str, Counter]:
+    """A counter by its label's value: to look it up each time takes longer than to count."""
+    return {value: counter.labels(value) for value in values}
 
 
 def metrics_table() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,11 +171,9 @@ class Scorer:
             NonFinite: when a logit or alpha_fusion is NaN or infinite.
         """
         alpha_11 = self._session.reliability(activity_15)
-        parts = -(-len(tokens_CD) // self._chunk)
-        chunks = np.array_split(tokens_CD, parts) if parts > 1 else [tokens_CD]
-        pairs = [self._run(user_inputs, prior_inputs, chunk[np.newaxis]) for chunk in chunks]
-        individual_1C = np.concatenate([pair[0] for pair in pairs], axis=1)
-        group_1C = np.concatenate([pair[1] for pair in pairs], axis=1)
+        pairs = [self._run(user_inputs, prior_inputs, chunk) for chunk in self._chunks(tokens_CD)]
+        individual_1C = _joined([pair[0] for pair in pairs])
+        group_1C = _joined([pair[1] for pair in pairs])
         fused = fuse(individual_1C, group_1C, alpha_11)
         # A non-finite channel or alpha shows in the fused logit: 0 * inf and 0 * NaN are NaN.
         if not np.isfinite(fused.fused_logit).all():
@@ -186,6 +185,13 @@ class Scorer:
             scores=fused.score[0],
             alpha_fusion=float(alpha_11[0, 0]),
         )
+
+    def _chunks(self, tokens_CD: Floats) -> list[Floats]:
+        """Parts of nearly equal size, float32 ``[1, c, D]``."""
+        count = len(tokens_CD)
+        parts = -(-count // self._chunk)
+        ends = [count * part // parts for part in range(parts + 1)]
+        return [tokens_CD[np.newaxis, begin:end] for begin, end in pairwise(ends)]
 
     def _run(
         self, user_inputs: Inputs, prior_inputs: Inputs, candidates: Floats
@@ -207,3 +213,8 @@ class Scorer:
         if len(self._rows) + len(ids) > _REMEMBERED_ITEMS:
             self._rows.clear()
         self._rows.update((i, row) for i, row in zip(ids, rows, strict=True) if row != OOV)
+
+
+def _joined(parts_1c: list[Floats]) -> Floats:
+    """float32 ``[1, C]``."""
+    return parts_1c[0] if len(parts_1c) == 1 else np.concatenate(parts_1c, axis=1)

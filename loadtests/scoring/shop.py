@@ -60,17 +60,18 @@ class Shop:
         }
 
 
-def open_shop(root: Path) -> Shop:
+def open_shop(root: Path, preset: str = PRESET) -> Shop:
     """Train, export and gather what is missing; the first time this takes minutes.
 
     Args:
         root: where stages and the repository stand.
+        preset: by which it is trained.
     """
-    product = Product(Store(root / "artefacts"), complete_journey("design"), PRESETS[PRESET])
+    product = Product(Store(root / "artefacts"), complete_journey("design"), PRESETS[preset])
     records = cut_records(product, product.served_cut())
-    repository = root / "bench" / "repository"
+    repository = root / "bench" / preset
     report = model_report(product, product.method, SEED)
     stands = Repository(str(repository))
-    released = release(product, records, stands, SEED, root / "bench" / "triton", report)
+    released = release(product, records, stands, SEED, root / "bench" / f"{preset}-triton", report)
     items = product.tables().items()["item_id"].to_pylist()
     return Shop(repository, released.version, records, [str(item) for item in items])

@@ -95,10 +95,10 @@ def _without_records(
 
 def _count(evidence: Evidence, candidates: Candidates, scores: Scores, metrics: Metrics) -> None:
     for reason in evidence.degraded:
-        metrics.degraded.labels(reason).inc()
-    metrics.ladder_steps.labels(evidence.step).inc()
+        metrics.degraded[reason].inc()
+    metrics.ladder_steps[evidence.step].inc()
     for status in set(candidates.statuses):
-        metrics.items.labels(status).inc(candidates.statuses.count(status))
+        metrics.items[status].inc(candidates.statuses.count(status))
     metrics.score.observe_all(scores.scores)
     if evidence.activity_level is not None:
         metrics.alpha_fusion.observe(scores.alpha_fusion, str(evidence.activity_level))

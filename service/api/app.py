@@ -75,7 +75,7 @@ class ScoringApp(FastAPI):
 
         async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.requests.labels(route, str(message["status"])).inc()
+                self._metrics.requests(route, message["status"]).inc()
             await send(message)
 
         return counted

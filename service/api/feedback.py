@@ -119,7 +119,7 @@ class FeedbackRoute:
         """Answer one HTTP request to ``FEEDBACK``."""
         reply = await self._reply(scope, receive)
         status = reply.status if reply else CALLER_LEFT
-        self._metrics.requests.labels("feedback", str(status)).inc()
+        self._metrics.requests("feedback", status).inc()
         if reply is not None:
             await respond(send, closing(reply, draining=self._lifecycle.draining))
 

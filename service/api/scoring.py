@@ -29,7 +29,7 @@ from service.errors import PROBLEMS, MethodNotAllowed, ServiceError
 from service.lifecycle.lifecycle import Lifecycle
 from service.lifecycle.roles import Roles
 from service.lifecycle.served_model import ServedModel
-from service.metrics import ROLES, Metrics
+from service.metrics import Metrics
 
 ROUTES: Mapping[str, str] = {"/score": "score", "/score/batch": "batch"}
 """Paths of this route, and their names in metrics."""
@@ -111,8 +111,6 @@ class ScoringRoute:
         self._max_body_bytes = max_body_bytes
         self._secret = secret
         self._watchers = watchers
-        self._role_calls = {role: metrics.role_calls.labels(role) for role in ROLES}
-        self._role_errors = {role: metrics.role_errors.labels(role) for role in ROLES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request to a path of ``ROUTES``."""
@@ -209,14 +207,14 @@ class ScoringRoute:
 
     def _count(self, exchange: Exchange, status: int) -> None:
         failed = status >= PROBLEMS["internal"].status
-        self._metrics.requests.labels(exchange.route, str(status)).inc()
+        self._metrics.requests(exchange.route, status).inc()
         self._metrics.request_duration.observe(exchange.seconds, exchange.route)
         for share in exchange.shares:
             calls = len(share.places)
             share.served.tally.answered(exchange.seconds, calls, failed=failed)
-            self._role_calls[share.role].inc(calls)
+            self._metrics.role_calls[share.role].inc(calls)
             if failed:
-                self._role_errors[share.role].inc(calls)
+                self._metrics.role_errors[share.role].inc(calls)
 
     def _encoded(self, route: str, answers: Sequence[Answer]) -> bytes:
         started_s = time.perf_counter()

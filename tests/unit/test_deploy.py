@@ -58,7 +58,7 @@ def _exposed() -> Series:
     metrics.name_models([ModelName("champion", "1", "generation", "digest", "provider")])
     metrics.count_targets(["active"])
     for route in ROUTES:
-        metrics.requests.labels(route, "200").inc()
+        metrics.requests(route, 200).inc()
     merged = MergedExposition()
     merged.add(ReplicaMetrics().exposition(dict.fromkeys(REPLICA_GAUGES, 1)))
     merged.add(metrics.exposition().decode(), "0")

@@ -1,6 +1,7 @@
 """The feature spec: codes, hashes and the contract that follows from it."""
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -127,6 +128,16 @@ def test_age_buckets_are_powers_of_two_of_days() -> None:
     days = np.array([-5, 0, 0.99, 1, 2.99, 3, 6.99, 7, 15, 10_000])
     seconds = (days * SECONDS_PER_DAY).astype(np.int64)
     assert age_buckets(seconds).tolist() == [1, 1, 1, 2, 2, 3, 3, 4, 5, 11]
+
+
+@given(st.integers(0, 2**40), st.sampled_from([-1, 0, 1]))
+def test_age_buckets_follow_the_logarithm(seconds: int, beside: int) -> None:
+    """One bucket per doubling of 1 + days (docs/model.md), to the second at every border."""
+    border = (2 ** (seconds % AGE_BUCKETS) - 1) * SECONDS_PER_DAY + beside
+    for age_s in (seconds, border):
+        doublings = math.floor(math.log2(max(age_s, 0) / SECONDS_PER_DAY + 1.0))
+        expected = min(doublings + 1, AGE_BUCKETS - 1)
+        assert age_buckets(np.array([age_s], np.int64)).tolist() == [expected]
 
 
 def test_activity_levels_follow_the_thresholds() -> None:
