@@ -60,7 +60,7 @@ class UserRecord:
     @property
     def prefix(self) -> tuple[int, ...]:
         """The prefix group whose prior serves this user."""
-        return tuple(int(code) for code in self.group_id[: self.prefix_depth])
+        return tuple(self.group_id[: self.prefix_depth].tolist())
 
 
 @dataclass(frozen=True, eq=False)

@@ -228,7 +228,7 @@ class Histogram(Collector):
         """
         self._spec = spec
         (values,) = list(spec.labels.values()) or [("",)]
-        self._counts = {value: [0] * (len(spec.edges) + 1) for value in values}
+        self._counts = {value: np.zeros(len(spec.edges) + 1, np.int64) for value in values}
         self._sums = dict.fromkeys(values, 0.0)
         self._edges = np.array(spec.edges)
 
@@ -240,8 +240,7 @@ class Histogram(Collector):
     def observe_all(self, values: NDArray[np.float32], label: str = "") -> None:
         """Count a column of values."""
         counts = self._counts[label]
-        found = np.bincount(np.searchsorted(self._edges, values), minlength=len(counts)).tolist()
-        self._counts[label] = [before + new for before, new in zip(counts, found, strict=True)]
+        counts += np.bincount(self._edges.searchsorted(values), minlength=len(counts))
         self._sums[label] += float(values.sum())
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
@@ -251,7 +250,7 @@ class Histogram(Collector):
         )
         for value, counts in self._counts.items():
             labels = [value] if self._spec.labels else []
-            family.add_metric(labels, list(self._buckets(counts)), self._sums[value])
+            family.add_metric(labels, list(self._buckets(counts.tolist())), self._sums[value])
         yield family
 
     def _buckets(self, counts: Sequence[int]) -> Iterator[tuple[str, float]]:

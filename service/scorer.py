@@ -1,5 +1,6 @@
 """The scorer: from candidates and evidence to columns of logits and scores, for one bundle."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -57,6 +58,8 @@ class Candidates:
     """float32 ``[C, D]``."""
     statuses: Sequence[str]
     """Per candidate known, new (scored by its own record) or unknown."""
+    counts: Mapping[str, int]
+    """Of each status that there is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +99,14 @@ class Scorer:
             Their catalogue rows, and which of them are outside.
         """
         known = self._rows
-        rows = [known.get(item_id, OOV) for item_id in item_ids]
-        if OOV not in rows:
-            return Resolved(item_ids, np.array(rows, np.int64), ())
-        self._look_up({i for i, row in zip(item_ids, rows, strict=True) if row == OOV})
-        rows = [known.get(item_id, OOV) for item_id in item_ids]
-        pairs = zip(item_ids, rows, strict=True)
-        outside = tuple(dict.fromkeys(item_id for item_id, row in pairs if row == OOV))
-        return Resolved(item_ids, np.array(rows, np.int64), outside)
+        try:
+            rows = np.fromiter(map(known.__getitem__, item_ids), np.int64, len(item_ids))
+        except KeyError:
+            self._look_up(set(item_ids))
+            rows = np.array([known.get(item_id, OOV) for item_id in item_ids], np.int64)
+            outside = (item_id for item_id in item_ids if item_id not in known)
+            return Resolved(item_ids, rows, tuple(dict.fromkeys(outside)))
+        return Resolved(item_ids, rows, ())
 
     def candidates(self, resolved: Resolved, new_items: Mapping[str, ItemRecord]) -> Candidates:
         """Embed candidates.
@@ -117,14 +120,15 @@ class Scorer:
         """
         tokens_CD = self._bundle.tables.item_tokens[resolved.rows]
         if not resolved.outside:
-            return Candidates(tokens_CD, ["known"] * len(resolved.item_ids))
+            count = len(resolved.item_ids)
+            return Candidates(tokens_CD, ["known"] * count, {"known": count})
         statuses = ["unknown" if row == OOV else "known" for row in resolved.rows.tolist()]
         for place, item_id in enumerate(resolved.item_ids):
             if item_id in new_items and resolved.rows[place] == OOV:
                 codes = new_items[item_id].codes
                 tokens_CD[place] = self._bundle.tables.new_item_token(codes)
                 statuses[place] = "new"
-        return Candidates(tokens_CD, statuses)
+        return Candidates(tokens_CD, statuses, Counter(statuses))
 
     def user_side(
         self, user: UserRecord | None, moment: Moment, user_row: int | None = None
@@ -207,11 +211,12 @@ class Scorer:
 
     def _look_up(self, item_ids: set[str]) -> None:
         """Remember the rows of items of the catalogue; others are never kept."""
-        ids = list(item_ids)
-        keys = np.array([item_key(item_id) for item_id in ids], np.uint64)
-        rows = self._bundle.catalogue.rows(keys).tolist()
+        ids = [item_id for item_id in item_ids if item_id not in self._rows]
         if len(self._rows) + len(ids) > _REMEMBERED_ITEMS:
             self._rows.clear()
+            ids = list(item_ids)
+        keys = np.array([item_key(item_id) for item_id in ids], np.uint64)
+        rows = self._bundle.catalogue.rows(keys).tolist()
         self._rows.update((i, row) for i, row in zip(ids, rows, strict=True) if row != OOV)
 
 

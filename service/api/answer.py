@@ -59,7 +59,7 @@ def _one(
 ) -> Answer:
     started_s = time.perf_counter()
     candidates = served.scorer.candidates(resolved, evidence.new_items)
-    if "unknown" in candidates.statuses:
+    if "unknown" in candidates.counts:
         evidence.degraded.append("item_unknown")
     user = served.scorer.user_side(evidence.user, call.moment)
     assembled_s = time.perf_counter()
@@ -97,8 +97,8 @@ def _count(evidence: Evidence, candidates: Candidates, scores: Scores, metrics: 
     for reason in evidence.degraded:
         metrics.degraded[reason].inc()
     metrics.ladder_steps[evidence.step].inc()
-    for status in set(candidates.statuses):
-        metrics.items[status].inc(candidates.statuses.count(status))
+    for status, count in candidates.counts.items():
+        metrics.items[status].inc(count)
     metrics.score.observe_all(scores.scores)
     if evidence.activity_level is not None:
         metrics.alpha_fusion.observe(scores.alpha_fusion, str(evidence.activity_level))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeGuard, TypeVar
 
 import msgspec
 
@@ -21,7 +21,8 @@ LATEST_AHEAD_S = 86_400
 """No request is answered for a moment further ahead of this machine's clock."""
 MAX_ATTRIBUTES = 64
 
-Id = str | int
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_BYTES)] | int
+"""At most so many bytes, too; what is too long in characters is refused while it is parsed."""
 Body = TypeVar("Body")
 
 
@@ -204,14 +205,18 @@ def _call(request: ScoreRequest, limits: Limits, request_id: str, where: str) ->
     )
 
 
-def _ids(values: Sequence[Id], where: str) -> list[str]:
-    """Item ids as strings; the common case, short strings, is one pass each."""
-    return [
-        value
-        if type(value) is str and 0 < len(value) <= MAX_ID_BYTES // 4
-        else checked_id(value, f"{where}item_ids[{place}]")
-        for place, value in enumerate(values)
-    ]
+def _ids(values: list[Id], where: str) -> list[str]:
+    """Item ids as strings; the common case, ASCII strings, is looked at as a whole."""
+    if _all_ascii(values):
+        return values
+    return [checked_id(value, f"{where}item_ids[{place}]") for place, value in enumerate(values)]
+
+
+def _all_ascii(values: list[Id]) -> TypeGuard[list[str]]:
+    try:
+        return "".join(values).isascii()  # type: ignore[arg-type]
+    except TypeError:  # integers are among them
+        return False
 
 
 def checked_id(value: Id, where: str) -> str:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.bundle import Bundle, open_bundle
+from model.spec import item_key
 from service.features.priors import Priors
 from service.inference.onnxruntime_backend import OnnxRuntimeBackend
 from service.scorer import Moment, NonFinite, Scorer, Scores
@@ -56,6 +57,20 @@ def test_statuses_tell_known_new_and_unknown_items_apart(bundle: Bundle, world: 
     assert resolved.outside == ("new-1", "unseen")
     statuses = scorer.candidates(resolved, world.new_items).statuses
     assert statuses == ["new", "known", "unknown", "new", "known"]
+
+
+def test_items_stay_known_when_the_memory_of_their_rows_is_full(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was remembered for one request is not lost within another."""
+    monkeypatch.setattr("service.scorer._REMEMBERED_ITEMS", 3)
+    scorer = Scorer(bundle, OnnxRuntimeBackend(1).load(bundle.graphs), 125)
+    scorer.resolve(ITEMS[:3])
+    for item_ids in (ITEMS[2:5], ITEMS[:5]):
+        resolved = scorer.resolve(item_ids)
+        keys = np.array([item_key(item_id) for item_id in item_ids], np.uint64)
+        assert resolved.rows.tolist() == bundle.catalogue.rows(keys).tolist()
+        assert resolved.outside == ()
 
 
 def test_non_finite_scores_are_an_error(bundle: Bundle, world: World) -> None:
