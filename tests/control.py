@@ -32,6 +32,7 @@ def worker_state(
         worker=number,
         pid=1000 + number,
         revision=revision,
+        roles_revision=revision,
         ready=champion is not None,
         draining=draining,
         champion=None if champion is None else str(champion),

@@ -67,19 +67,23 @@ def verdicts(replicas: Iterable[ReplicaState], target: Target) -> tuple[Verdict,
 
 def settled(replicas: Sequence[ReplicaState], revision: int) -> bool:
     """Whether every worker has settled a revision: nothing more happens by itself."""
-    if not replicas or not all(replica.workers for replica in replicas):
-        return False
-    workers = [worker for replica in replicas for worker in _asked(replica)]
+    workers = _all_asked(replicas)
     return bool(workers) and all(worker.revision >= revision for worker in workers)
 
 
 def followed(replicas: Sequence[ReplicaState], desired: Desired) -> bool:
-    """Whether every worker has settled a document and answers by its champion and canary."""
+    """Whether every worker answers by a document's champion and canary.
+
+    A candidate or a previous champion may load yet: an order that ends a bad version does not
+    wait for the one that somebody else prepares.
+    """
     canary = str(desired.canary.target) if desired.canary else None
-    return settled(replicas, desired.revision) and all(
-        worker.champion == str(desired.champion) and worker.canary == canary
-        for replica in replicas
-        for worker in _asked(replica)
+    workers = _all_asked(replicas)
+    return bool(workers) and all(
+        worker.roles_revision >= desired.revision
+        and worker.champion == str(desired.champion)
+        and worker.canary == canary
+        for worker in workers
     )
 
 
@@ -123,6 +127,13 @@ def complaints(said: Sequence[Verdict]) -> str:
     behind = [str(verdict) for verdict in said if not verdict.ready]
     more = [f"and {len(behind) - TOLD} more"] if len(behind) > TOLD else []
     return "; ".join([*behind[:TOLD], *more])
+
+
+def _all_asked(replicas: Sequence[ReplicaState]) -> list[WorkerState]:
+    """Every worker; none where a replica has no worker, for then nobody can say it of all."""
+    if not all(replica.workers for replica in replicas):
+        return []
+    return [worker for replica in replicas for worker in _asked(replica)]
 
 
 def _asked(replica: ReplicaState) -> Iterator[WorkerState]:

@@ -90,6 +90,12 @@ class Priors:
             self._kept.popitem(last=False)
         return prior
 
+    def make_oldest(self, prefixes: Sequence[tuple[int, ...]]) -> None:
+        """Let priors that are kept, in this order, be the first to go."""
+        for prefix in reversed(prefixes):
+            if prefix in self._kept:
+                self._kept.move_to_end(prefix, last=False)
+
     def is_absent(self, prefix: tuple[int, ...]) -> bool:
         """Whether the generation was asked for a prefix before and has no record of it."""
         return prefix in self._absent

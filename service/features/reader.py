@@ -29,10 +29,10 @@ Prefix = tuple[int, ...]
 
 RECALLED_AT_ONCE = 8
 """Priors decoded in one go, about a millisecond, in which nobody is answered."""
-RECALL_REST = 3.0
-"""Times as long as the work before it."""
-RECALL_S = 5.0
-"""For one round trip of those that nobody waits for."""
+RECALL_REST_S = 0.003
+"""After each."""
+RECALL_S = 2.0
+"""For all of them: whoever ordered a swap waits for it."""
 
 StandIn = Callable[[], tuple[UserRecord, float]]
 """Makes what stands in for a record that is not there, and the confidence in its group_id."""
@@ -163,26 +163,30 @@ class RecordReader:
         """The prefixes whose priors are kept, the most recently used last."""
         return self._priors.prefixes
 
-    async def recall(self, prefixes: Sequence[Prefix]) -> None:
+    async def recall(self, prefixes: Sequence[Prefix], wanted: Callable[[], bool]) -> None:
         """Read priors that will be asked for, a few at a time, between the answers of others.
 
         Without them, the first answer for each group after a swap would cost a round trip more.
-        A store that fails ends it: answers ask again.
+        It ends early with a store that fails, and after ``RECALL_S``: answers ask for the rest.
 
         Args:
-            prefixes: what another reader keeps.
+            prefixes: what another reader keeps, the most recently used last.
+            wanted: whether anybody waits for it still.
         """
         if self._generation is None:
             return
         loop = asyncio.get_running_loop()
-        for start in range(0, len(prefixes), RECALLED_AT_ONCE):
-            began_s = loop.time()
-            few = prefixes[start : start + RECALLED_AT_ONCE]
+        end_s = loop.time() + RECALL_S
+        for end in range(len(prefixes), 0, -RECALLED_AT_ONCE):
+            if loop.time() > end_s or not wanted():
+                return
+            few = prefixes[max(end - RECALLED_AT_ONCE, 0) : end]
             try:
-                await self._keep_groups(self._generation, few, began_s + RECALL_S)
+                await self._keep_groups(self._generation, few, loop.time() + self._budget_s)
             except StoreUnavailable:
                 return
-            await asyncio.sleep(RECALL_REST * (loop.time() - began_s))
+            self._priors.make_oldest(few)
+            await asyncio.sleep(RECALL_REST_S)
 
     async def _read_all(
         self, generation: Generation, asks: Sequence[Ask], found: list[_Found], deadline_s: float

@@ -55,11 +55,13 @@ class Line(asyncio.Protocol):
         if self._transport is None:
             raise StoreUnavailable("Redis: the connection is lost")
         if len(self._asked) >= MOST_UNDER_WAY:
+            self._close_if_stalled()
             raise StoreUnavailable(f"Redis owes {MOST_UNDER_WAY} replies; it is not asked for more")
+        # The library's types allow for one word only. What cannot be packed is not waited for.
+        command = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
         reply: asyncio.Future[Any] = self._loop.create_future()
         self._asked.append(_Asked(reply, self._loop.time()))
-        # The library's types allow for one word only.
-        self._transport.write(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
+        self._transport.write(command)
         timer = self._loop.call_at(deadline_s, self._look, reply, LAST_LOOKS)
         try:
             return await reply
@@ -109,5 +111,8 @@ class Line(asyncio.Protocol):
             self._loop.call_soon(self._look, reply, looks - 1)
             return
         reply.set_exception(StoreTimeout("Redis did not answer before the deadline"))
+        self._close_if_stalled()
+
+    def _close_if_stalled(self) -> None:
         if self._asked and self._loop.time() - self._asked[0].at_s > STALL_S:
             self.close()

@@ -20,6 +20,8 @@ from service.metrics import Metrics
 REMEMBERED_TALLIES = 32
 """Targets whose counts are kept, those that have gone included."""
 
+UNWANTED = "nobody wants it any more"
+
 _log = logging.getLogger("choirrec")
 
 
@@ -158,12 +160,14 @@ class Holding:
         tally = self._tally(str(order.key), loaded)
         try:
             served, reason = await self._joiner.join(loaded, order.key.generation, tally), None
-            await served.reader.recall(self.residents.asked_for())
+            await served.reader.recall(self.residents.asked_for(), order.wanted)
         except LoadRefused as refusal:
             if not order.alone:
                 raise
             served, reason = self._joiner.alone(loaded, tally), _alone(refusal)
             _log.warning("%s: %s", order.key, reason)
+        if not order.wanted():
+            raise Abandoned(UNWANTED)
         resident.succeed(served, reason)
 
     async def _loaded(self, version: int, order: Order, resident: Resident) -> LoadedBundle:
@@ -171,8 +175,9 @@ class Holding:
 
         def report(state: State) -> None:
             if not order.wanted():
-                raise Abandoned("nobody wants it any more")
-            loop.call_soon_threadsafe(self._step, resident, state)
+                raise Abandoned(UNWANTED)
+            if state != resident.state:
+                loop.call_soon_threadsafe(self._step, resident, state)
 
         load = partial(self._loader.load, version, report, order.digest, beside=order.beside)
         return await self._background.run(load)

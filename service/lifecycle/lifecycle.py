@@ -68,11 +68,13 @@ class Lifecycle:
         self._holding = Holding(loader, joiner, Background(), metrics, self._changed)
         self._roles = Roles()
         self._wish: _Wish | None = None
-        self._settled = 0
+        self._settled = self._roles_revision = 0
         self._draining = False
         self._listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        """The last load; another one begins when it has ended."""
 
     @property
     def roles(self) -> Roles:
@@ -151,9 +153,10 @@ class Lifecycle:
     async def stop(self) -> None:
         """Follow no more, let every model go and close the store."""
         self._wish = None  # a load under way ends at its next step
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        running = [task for task in (self._keeper, self._loading) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         await self._holding.stop()
         await self._store.close()
 
@@ -164,6 +167,7 @@ class Lifecycle:
             worker=self._worker,
             pid=os.getpid(),
             revision=self._settled,
+            roles_revision=self._roles_revision,
             ready=self.ready,
             draining=self._draining,
             targets=self._holding.residents.reports(),
@@ -175,6 +179,8 @@ class Lifecycle:
     def _follow(self, wish: _Wish) -> None:
         self._wish = wish
         self._wake.set()
+        if self._served(wish.keys[0]) is not None:
+            self._switch(wish)  # a rollback waits for nobody's load
 
     async def _keep_following(self) -> None:
         while True:
@@ -194,9 +200,8 @@ class Lifecycle:
         """Load what is missing, the champion first, switch, and let go; a newer wish ends it."""
         self._let_go(wish)
         for key in wish.keys:
-            resident = self._holding.residents.get(key)
-            if resident is None or resident.is_due(wish.revision):
-                await self._holding.load(self._order(key, wish))
+            if self._is_due(key, wish):
+                await self._load(key, wish)
             if self._wish is not wish:
                 return
             self._switch(wish)
@@ -207,6 +212,23 @@ class Lifecycle:
         if self._settled != wish.revision:
             self._settled = wish.revision
             self._changed()
+
+    def _is_due(self, key: Key, wish: _Wish) -> bool:
+        resident = self._holding.residents.get(key)
+        return resident is None or resident.is_due(wish.revision)
+
+    async def _load(self, key: Key, wish: _Wish) -> None:
+        """Load a target, after what an earlier wish began; a newer wish waits for neither."""
+        if self._loading is not None:
+            await self._ended_or_superseded(self._loading)
+        if self._wish is wish and self._is_due(key, wish):
+            self._loading = asyncio.create_task(self._holding.load(self._order(key, wish)))
+            await self._ended_or_superseded(self._loading)
+
+    async def _ended_or_superseded(self, loading: "asyncio.Task[None]") -> None:
+        newer_wish = asyncio.create_task(self._wake.wait())
+        await asyncio.wait((loading, newer_wish), return_when=asyncio.FIRST_COMPLETED)
+        newer_wish.cancel()
 
     def _order(self, key: Key, wish: _Wish) -> Order:
         champion = self._roles.champion
@@ -226,10 +248,11 @@ class Lifecycle:
     def _switch(self, wish: _Wish) -> None:
         """Let each role answer with what it should, where that is ready: one reference."""
         roles = self._wanted_roles(wish)
-        if roles == self._roles:
+        reached = self._roles_revision if self._awaits_roles(wish) else wish.revision
+        if (roles, reached) == (self._roles, self._roles_revision):
             return
         new = roles.serving - self._roles.serving
-        self._roles = roles
+        self._roles, self._roles_revision = roles, reached
         for _, resident in self._holding.residents:
             if resident.served is not None:
                 resident.state = "active" if resident.served in roles.serving else "ready"
@@ -245,6 +268,12 @@ class Lifecycle:
             return Roles(champion)
         testers = canary.testers or canary.share == 0
         return Roles(champion, served, canary.share, wish.desired.salt, testers)
+
+    def _awaits_roles(self, wish: _Wish) -> bool:
+        """Whether the champion is not ready, or a canary that may be yet."""
+        canary = wish.desired.canary if wish.desired else None
+        champion_waits = self._served(wish.keys[0]) is None
+        return champion_waits or (canary is not None and self._is_due(canary.target, wish))
 
     def _served(self, key: Key) -> ServedModel | None:
         resident = self._holding.residents.get(key)

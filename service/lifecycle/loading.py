@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from model.bundle import GRAPHS, BrokenBundle, Bundle, open_bundle
@@ -23,7 +24,7 @@ CONTEXT = ("hour", "weekday")
 """The context fields this build can fill."""
 
 Report = Callable[[State], None]
-"""Told each state as it begins; may raise ``Abandoned``."""
+"""Told each state as it begins, and again while it lasts; may raise ``Abandoned``."""
 
 
 class Abandoned(Exception):
@@ -123,7 +124,8 @@ class BundleLoader:
         try:
             if beside:
                 admit(copy.folder, self._workers)
-            with self._turns.turn() if beside else nullcontext():
+            waiting = partial(report, "fetching")
+            with self._turns.turn(waiting) if beside else nullcontext():
                 return self._checked(copy, report, Rests(REST if beside else 0))
         except Abandoned:
             raise

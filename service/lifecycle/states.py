@@ -57,6 +57,8 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     revision: int
     """The last revision whose targets have all settled here; 0: none yet."""
+    roles_revision: int = 0
+    """The last revision whose champion and canary answer here; what else it names may load yet."""
     ready: bool
     """Whether it welcomes requests."""
     draining: bool = False

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,14 +26,18 @@ class Turns:
         self._places = max(1, cores // CORES_PER_TURN)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, waiting: Callable[[], None]) -> Iterator[None]:
         """Wait for a turn and hold it.
+
+        Args:
+            waiting: called again and again until then; what it raises ends the wait.
 
         Raises:
             OSError: when the folder cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         while (descriptor := self._taken()) is None:
+            waiting()
             time.sleep(_TRY_S)
         try:
             yield

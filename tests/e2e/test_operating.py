@@ -1,5 +1,6 @@
 """Two replicas of two workers on one desired state, operated as the runbook says."""
 
+import fcntl
 import re
 import shlex
 import signal
@@ -262,6 +263,35 @@ def test_rollback_reaches_every_worker_at_once(pair: Pair) -> None:
     assert took_s < ROLLBACK_S, took_s
     assert len(outcome["verdicts"]) == 4
     assert pair.all_serve(2)
+
+
+def test_rollback_waits_for_nobody_who_loads(pair: Pair) -> None:
+    """A bad version goes at once, although another one is being loaded and does not get on."""
+    assert pair.order("b", "promote", version=3).json()["result"] == "done"
+    with ThreadPoolExecutor(1) as pool:
+        with _held(pair.folder / "a" / ".turn-0"):
+            promotion = pool.submit(pair.order, "b", "promote", version=1)
+            wait_until(lambda: _prepared(pair.state("a")) == 1, WAIT_S)
+            begun = time.monotonic()
+            outcome = pair.order("b", "rollback").json()
+            took_s = time.monotonic() - begun
+        assert "no longer the candidate" in promotion.result().json()["detail"]
+    assert outcome["result"] == "done", outcome
+    assert took_s < ROLLBACK_S, took_s
+    assert pair.all_serve(2)
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _prepared(told: dict[str, Any]) -> int | None:
+    """The version of the candidate."""
+    candidate = told["desired"]["candidate"]
+    return None if candidate is None else int(candidate["version"])
 
 
 def test_damaged_version_reaches_nobody(pair: Pair) -> None:

@@ -1,8 +1,9 @@
 """Reading records from a real Redis: round trips, corrupt and missing records."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -39,12 +40,13 @@ class _Reading:
     def ask(self, *user_ids: str, items: Sequence[str] = ()) -> list[Evidence]:
         return asyncio.run(self._ask(user_ids, items))
 
-    def recall(self, *prefixes: tuple[int, ...]) -> None:
-        """Read the priors of prefixes before anybody asks."""
+    def recall(self, *prefixes: tuple[int, ...], wanted: Iterable[bool] = repeat(True)) -> None:
+        """Read the priors of prefixes before anybody asks, while that is wanted."""
+        answers = iter(wanted)
 
         async def recall() -> None:
             async with self.reader() as reader:
-                await reader.recall(prefixes)
+                await reader.recall(prefixes, lambda: next(answers))
 
         asyncio.run(recall())
 
@@ -180,6 +182,15 @@ def test_many_priors_are_recalled_in_small_parts(reading: _Reading) -> None:
     assert reading.round_trips == 3
     assert reading.priors.prefixes == ((1, 2),)
     assert all(reading.priors.is_absent(prefix) for prefix in gone)
+
+
+def test_the_priors_used_last_are_recalled_first(reading: _Reading) -> None:
+    """A swap that nobody wants any more, or that takes too long, has the most useful ones."""
+    gone = [(5, n) for n in range(RECALLED_AT_ONCE)]
+    reading.recall((1,), *gone, (1, 2), wanted=[True, False])
+    assert list(reading.priors.prefixes) == [(1, 2)]
+    reading.recall((1,), (1, 2))
+    assert list(reading.priors.prefixes) == [(1,), (1, 2)]
 
 
 def test_recalling_ends_with_a_store_that_fails(reading: _Reading) -> None:

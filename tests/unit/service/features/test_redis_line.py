@@ -117,6 +117,45 @@ def test_no_more_is_asked_of_a_redis_that_owes_much(server: RedisServer) -> None
     _run(server.url, scenario)
 
 
+def test_a_redis_that_owes_too_much_for_too_long_is_left(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A herd of callers at the moment in which Redis vanishes does not keep its line alive."""
+    monkeypatch.setattr(redis_line, "MOST_UNDER_WAY", 4)
+    monkeypatch.setattr(redis_line, "STALL_S", 0.02)
+
+    async def scenario(store: RedisStore) -> None:
+        await _value(store)
+        server.hang()
+        late = [asyncio.create_task(store.read(["k"], _soon(30))) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(StoreUnavailable, match="owes"):
+            await store.read(["k"], _soon(30))
+        assert all(isinstance(one, StoreUnavailable) for one in await _outcomes(late))
+
+    try:
+        _run(server.url, scenario)
+    finally:
+        server.resume()
+
+
+def test_what_cannot_be_sent_costs_nobody_an_answer(server: RedisServer) -> None:
+    """Later replies belong to those who asked."""
+    server.client().set("k", "v")
+
+    async def scenario(store: RedisStore) -> None:
+        await _value(store)
+        with pytest.raises(UnicodeEncodeError):
+            await store.read(["\ud800"], _soon(5))
+        assert await _value(store) == [b"v"]
+
+    _run(server.url, scenario)
+
+
+async def _outcomes(tasks: "list[asyncio.Task[list[bytes | None]]]") -> list[object]:
+    return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+
 def test_whoever_is_no_redis_is_left(tmp_path: Path) -> None:
     """Bytes that are no reply end the connection, and the callers are told."""
 

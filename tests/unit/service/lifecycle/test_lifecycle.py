@@ -85,6 +85,40 @@ async def test_promotion_loads_beside_and_switches_by_one_reference(
     assert loader.loads == [1, 2]
 
 
+async def test_rollback_waits_for_no_load(loader: WatchedLoader, lifecycle: Lifecycle) -> None:
+    """While a load hangs, what is held answers at once, and the order is done."""
+    await settled(lifecycle, wish(1, "1/a"))
+    first = lifecycle.current("user")
+    await settled(lifecycle, wish(2, "2/a", previous="1/a"))
+    loader.gate.clear()
+    lifecycle.reconcile(wish(3, "2/a", previous="1/a", candidate="3/a"))
+    await until(lambda: loader.loads == [1, 2, 3])
+    lifecycle.reconcile(wish(4, "1/a", previous="2/a"))
+    assert lifecycle.current("user") is first
+    await until(lambda: lifecycle.state().revision == 4)
+    assert lifecycle.state().champion == "1/a"
+    loader.gate.set()
+    await settled(lifecycle, wish(5, "1/a", previous="2/a", candidate="3/a"))
+    assert told(lifecycle, "3/a").state == "ready"
+    assert loader.most_at_once == 1
+
+
+async def test_canary_ends_while_a_load_hangs(loader: WatchedLoader, lifecycle: Lifecycle) -> None:
+    """A bad canary answers nobody more, whatever else is under way."""
+    canary = Canary(target("2/a"), 1.0)
+    await settled(lifecycle, wish(1, "1/a", canary=canary))
+    assert lifecycle.current("user").version == 2
+    loader.gate.clear()
+    lifecycle.reconcile(wish(2, "1/a", canary=canary, candidate="3/a"))
+    await until(lambda: 3 in loader.loads)
+    lifecycle.reconcile(wish(3, "1/a", candidate="3/a"))
+    assert lifecycle.current("user").version == 1
+    state = lifecycle.state()
+    assert (state.roles_revision, state.canary, state.revision) == (3, None, 1)
+    loader.gate.set()
+    await until(lambda: lifecycle.state().revision == 3)
+
+
 async def test_every_step_of_a_load_is_seen(lifecycle: Lifecycle) -> None:
     """Whoever watches is called at each step, in order."""
     steps: list[str] = []

@@ -15,10 +15,14 @@ HOLD = """
 import sys
 from pathlib import Path
 from service.lifecycle.turns import Turns
-with Turns(Path(sys.argv[1]), 1).turn():
+with Turns(Path(sys.argv[1]), 1).turn(lambda: None):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+def _patiently() -> None:
+    pass
 
 
 @contextmanager
@@ -38,7 +42,7 @@ def _waiting(folder: Path, cores: int = 1) -> tuple[threading.Thread, threading.
     begun = threading.Event()
 
     def load() -> None:
-        with Turns(folder, cores).turn():
+        with Turns(folder, cores).turn(_patiently):
             begun.set()
 
     thread = threading.Thread(target=load, daemon=True)
@@ -48,7 +52,7 @@ def _waiting(folder: Path, cores: int = 1) -> tuple[threading.Thread, threading.
 
 def test_one_loads_while_the_others_wait(tmp_path: Path) -> None:
     """A swap slows one worker at a time, not all of them."""
-    with Turns(tmp_path, 2).turn():
+    with Turns(tmp_path, 2).turn(_patiently):
         thread, begun = _waiting(tmp_path)
         assert not begun.wait(0.1)
     thread.join(10)
@@ -70,6 +74,20 @@ def test_more_cores_have_more_turns(tmp_path: Path, cores: int, turns: int) -> N
     """A large machine does not wait for its workers one by one."""
     with ExitStack() as stack:
         for _ in range(turns):
-            stack.enter_context(Turns(tmp_path, cores).turn())
+            stack.enter_context(Turns(tmp_path, cores).turn(_patiently))
         _, begun = _waiting(tmp_path, cores)
         assert not begun.wait(0.1)
+
+
+def test_whoever_is_not_wanted_any_more_stops_waiting(tmp_path: Path) -> None:
+    """A load that was given up does not keep the next one from its place."""
+
+    class GivenUpError(Exception):
+        pass
+
+    def give_up() -> None:
+        raise GivenUpError
+
+    holder, other = Turns(tmp_path, 1), Turns(tmp_path, 1)
+    with holder.turn(_patiently), pytest.raises(GivenUpError), other.turn(give_up):
+        pass
