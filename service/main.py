@@ -66,7 +66,7 @@ def compose(
     settings.scoring_secret()  # the workers' matter, but told here, once
     check_log(settings)
     workers = Workers(spawns)
-    features = RedisStore(settings.redis_url, Metrics().round_trips)
+    features = _records(settings)
     host = socket.gethostname()
     identity = Identity(f"{host}:{admin_port}", host)
     parts = BundleParts(Repository(settings.repository), settings.store)
@@ -79,6 +79,13 @@ def compose(
         plane.watch.findings = lambda: plane.judge.findings() | comparisons.findings()
     app = create_admin_app(plane, workers, settings.admin_secret())
     return Replica(settings, workers, plane, features, app, comparisons)
+
+
+def _records(settings: Settings) -> FeatureStore:
+    try:
+        return RedisStore(settings.redis_url, Metrics().round_trips)
+    except ValueError as error:
+        raise ValueError(f"CHOIRREC_REDIS_URL: {error}") from error
 
 
 def serve(settings: Settings) -> None:

@@ -46,7 +46,8 @@ class Settings(BaseSettings):
     )
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
-        description="The Redis that holds the records: redis://, rediss:// or unix://",
+        description="The Redis that holds the records: redis://, rediss:// or unix://. Options "
+        "that it takes: `db`, `username`, `password`, and with rediss:// those of TLS (`ssl_…`)",
     )
     fetch_budget_ms: float = Field(
         default=20.0, gt=0, description="Time for all round trips to Redis of one request, in ms"

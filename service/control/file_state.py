@@ -16,7 +16,7 @@ import msgspec
 
 from model.desired import BadDesired, Desired
 from model.whole_file import whole_file
-from service.control.state_store import CALL_TIMEOUT_S, readable
+from service.control.state_store import CALL_TIMEOUT_S, REPORT_COMES_BACK, UNREADABLE, readable
 from service.errors import StateUnavailable
 from service.lifecycle.states import ReplicaState
 
@@ -101,7 +101,7 @@ class FileState:
             raise StateUnavailable(
                 f"{self._document}: {error}; remove the file, and the replicas put their copy back"
             ) from error
-        except (OSError, msgspec.DecodeError) as error:
+        except OSError as error:
             raise StateUnavailable(f"{self._folder}: {error}") from error
 
     @property
@@ -195,9 +195,9 @@ def _lock(descriptor: int) -> bool:
 def _report(path: Path, text: bytes) -> _Report:
     try:
         return msgspec.json.decode(text, type=_Report)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise StateUnavailable(
-            f"{path}: {error}; remove it, if all replicas run one release"
+            f"{path}: no report can be read ({error}); remove it: {REPORT_COMES_BACK}"
         ) from error
 
 
@@ -205,7 +205,7 @@ def _lease(text: bytes) -> _Lease | None:
     """None for a damaged one, which nobody holds."""
     try:
         return msgspec.json.decode(text, type=_Lease)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

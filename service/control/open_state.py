@@ -16,10 +16,13 @@ def open_state(place: str) -> StateStore:
         place: ``redis://…``, ``rediss://…``, ``unix://…``, or the path of a folder.
 
     Raises:
-        ValueError: when it is neither.
+        ValueError: when it is neither, or the URL says what it may not.
     """
     if place.startswith(_REDIS):
-        return RedisState(place)
+        try:
+            return RedisState(place)
+        except ValueError as error:
+            raise ValueError(f"CHOIRREC_STATE: {error}") from error
     if "://" in place:
         raise ValueError(f"CHOIRREC_STATE {place!r}, expected redis://host:port/0 or a folder")
     return FileState(Path(place))

@@ -7,7 +7,13 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from model.desired import DESIRED_KEY, REPLICAS_KEY, BadDesired, Desired
-from service.control.state_store import CALL_TIMEOUT_S, KEPT_REVISIONS, readable
+from service.control.state_store import (
+    CALL_TIMEOUT_S,
+    KEPT_REVISIONS,
+    REPORT_COMES_BACK,
+    UNREADABLE,
+    readable,
+)
 from service.errors import StateUnavailable
 from service.lifecycle.states import ReplicaState
 from service.redis_client import REDIS_ERRORS, connect
@@ -46,16 +52,21 @@ _REPLICAS = (
     _NOW_MS
     + """
 local live = {}
-for _, value in ipairs(redis.call('HVALS', KEYS[1])) do
-  local until_ms, report = string.match(value, '^(%d+) (.*)$')
-  if until_ms and tonumber(until_ms) > now_ms then table.insert(live, report) end
+local fields = redis.call('HGETALL', KEYS[1])
+for index = 1, #fields, 2 do
+  local until_ms, report = string.match(fields[index + 1], '^(%d+) (.*)$')
+  if until_ms and tonumber(until_ms) > now_ms then
+    table.insert(live, {fields[index], report})
+  end
 end
 return live
 """
 )
+# A lease that never ends, or of another type, is none: nobody took it here.
 _LEASE = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+local holder = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1])
+local held = holder and redis.call('PTTL', KEYS[1]) > 0
+if held and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
@@ -79,7 +90,7 @@ class RedisState:
 
     async def read(self) -> Desired | None:
         """As ``StateStore.read``."""
-        text = cast("bytes | None", await self._ask(self._redis.get(DESIRED_KEY)))
+        text = cast("bytes | None", await self._ask(self._redis.get(DESIRED_KEY), DESIRED_KEY))
         return None if text is None else _parsed(text)
 
     async def change(self, expected_revision: int, desired: Desired) -> bool:
@@ -91,7 +102,8 @@ class RedisState:
     async def history(self, limit: int) -> Sequence[Desired]:
         """As ``StateStore.history``."""
         asked = cast("Awaitable[list[bytes]]", self._redis.lrange(HISTORY_KEY, 0, limit - 1))
-        return [entry for text in await self._ask(asked) if (entry := readable(text)) is not None]
+        texts = await self._ask(asked, HISTORY_KEY)
+        return [entry for text in texts if (entry := readable(text)) is not None]
 
     async def report(self, state: ReplicaState, life_s: float) -> None:
         """As ``StateStore.report``."""
@@ -100,13 +112,8 @@ class RedisState:
 
     async def replicas(self) -> Sequence[ReplicaState]:
         """As ``StateStore.replicas``."""
-        texts = cast("list[bytes]", await self._run(_REPLICAS, (REPLICAS_KEY,), ()))
-        try:
-            reports = [msgspec.json.decode(text, type=ReplicaState) for text in texts]
-        except msgspec.DecodeError as error:
-            raise StateUnavailable(
-                f"{REPLICAS_KEY} in the state's Redis: {error}; do all replicas run one release?"
-            ) from error
+        told = cast("list[tuple[bytes, bytes]]", await self._run(_REPLICAS, (REPLICAS_KEY,), ()))
+        reports = [_report(name, text) for name, text in told]
         return sorted(reports, key=lambda report: report.replica)
 
     async def lease(self, holder: str, life_s: float) -> bool:
@@ -118,11 +125,10 @@ class RedisState:
         await self._redis.aclose()
 
     async def _run(self, script: str, keys: Sequence[str], values: Sequence[Any]) -> object:
-        return await self._ask(
-            cast("Awaitable[object]", self._redis.eval(script, len(keys), *keys, *values))
-        )
+        asked = cast("Awaitable[object]", self._redis.eval(script, len(keys), *keys, *values))
+        return await self._ask(asked, *keys)
 
-    async def _ask(self, call: Awaitable[_Answer]) -> _Answer:
+    async def _ask(self, call: Awaitable[_Answer], *keys: str) -> _Answer:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 return await call
@@ -131,7 +137,8 @@ class RedisState:
                 f"the state's Redis did not answer within {CALL_TIMEOUT_S:g} s"
             ) from error
         except REDIS_ERRORS as error:
-            raise StateUnavailable(f"the state's Redis: {error}") from error
+            mend = _mend(keys) if "WRONGTYPE" in str(error) else ""
+            raise StateUnavailable(f"the state's Redis: {error}{mend}") from error
 
 
 def _parsed(text: bytes) -> Desired:
@@ -141,6 +148,23 @@ def _parsed(text: bytes) -> Desired:
         raise StateUnavailable(
             f"{DESIRED_KEY} in the state's Redis: {error}; delete the key, and the replicas put "
             "their copy back"
+        ) from error
+
+
+def _mend(keys: Sequence[str]) -> str:
+    """What to do where a key holds another type, which only another program can have written."""
+    which = keys[0] if len(keys) == 1 else f"whichever of {' and '.join(keys)} has another type"
+    return f"; delete {which}"
+
+
+def _report(name: bytes, text: bytes) -> ReplicaState:
+    try:
+        return msgspec.json.decode(text, type=ReplicaState)
+    except UNREADABLE as error:
+        replica = repr(name.decode(errors="replace"))
+        raise StateUnavailable(
+            f"no report of replica {replica} can be read in the state's Redis ({error}); remove it "
+            f"(redis-cli hdel {REPLICAS_KEY} {replica}): {REPORT_COMES_BACK}"
         ) from error
 
 

@@ -20,13 +20,15 @@ class _Entry:
 class Roll:
     """What one replica remembers of the others, so that nobody drops out unnoticed."""
 
-    def __init__(self, life_s: float) -> None:
+    def __init__(self, life_s: float, own: str) -> None:
         """Begin knowing nobody.
 
         Args:
             life_s: how long a report counts.
+            own: the replica that remembers; it never misses itself.
         """
         self._life_s = life_s
+        self._own = own
         self._entries: dict[str, _Entry] = {}
 
     def call(self, reported: Iterable[ReplicaState]) -> Sequence[ReplicaState]:
@@ -56,12 +58,14 @@ class Roll:
         return [state for _, state in sorted((recent | live).items())]
 
     def silent(self) -> Mapping[str, float]:
-        """By replica that stopped reporting without saying that it ends: since when, in s."""
+        """By other replica that stopped reporting without saying that it ends: since when, in s."""
         now_s = time.monotonic()
         return {
             name: now_s - entry.seen_s
             for name, entry in sorted(self._entries.items())
-            if now_s - entry.seen_s > self._life_s and not _ending(entry.state)
+            if name != self._own
+            and now_s - entry.seen_s > self._life_s
+            and not _ending(entry.state)
         }
 
     def _forget(self, now_s: float) -> None:

@@ -10,6 +10,10 @@ CALL_TIMEOUT_S = 2.0
 """Time for one call; nothing waits longer for a store that does not answer."""
 KEPT_REVISIONS = 10_000
 """Entries of the history at least."""
+UNREADABLE = (ValueError, RecursionError)
+"""What decoding a damaged lease or report raises, where its letters are damaged, too."""
+REPORT_COMES_BACK = "its replica writes it again within seconds, if it runs this release"
+"""Why a damaged report may be removed."""
 
 
 class StateStore(Protocol):

@@ -82,7 +82,7 @@ class Watch:
         self._woken = asyncio.Event()
         self._first_try_s = 0.0
         self._orphan = OrphanClock()
-        self.roll = Roll(REPORT_LIFE_S)
+        self.roll = Roll(REPORT_LIFE_S, identity.replica)
         """Who reported lately, and who fell silent."""
         self.known = copy.read()
         """The newest document this replica has seen."""

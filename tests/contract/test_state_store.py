@@ -4,17 +4,19 @@ import asyncio
 import fcntl
 import multiprocessing
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from model.desired import Change
+from model.desired import REPLICAS_KEY, Change
 from service.api.server import new_loop
 from service.control.open_state import open_state
+from service.control.redis_state import LEASE_KEY
 from service.control.state_store import CALL_TIMEOUT_S, StateStore
 from service.errors import StateUnavailable
 from tests.control import desired_state, replica_state, worker_state
@@ -23,6 +25,10 @@ from tests.fixtures.redis import RedisServer, running_redis
 Answer = TypeVar("Answer")
 WRITERS = 4
 CHANGES_EACH = 25
+NO_TEXT = b'{"until_s": 9e9, "holder": "\xff", "report": {"replica": "\xff"}, "replica": "\xff"}'
+SPOILT = (b"{broken", b'{"until_s": "soon"}', NO_TEXT)
+"""What is no lease and no report."""
+LATER_MS = b"99999999999999"
 
 
 @dataclass
@@ -37,17 +43,30 @@ class Place:
     lose: Callable[[], object]
     """Take the whole place away."""
     litter: Callable[[], object]
-    """Put a line that is no document into the history, and a lease that nobody took."""
+    """Put a line that is no document into the history."""
+    spoil_lease: Sequence[Callable[[], object]]
+    """Ways to put something in the lease's place that no replica took."""
+    spoil_reports: Sequence[tuple[Callable[[], object], str]]
+    """Ways to put something in the place of a report, and how each is named."""
 
 
 def _in_redis(server: RedisServer) -> Place:
     redis = server.client()
+    named = r"replica 'host:9100' .* remove it \(redis-cli hdel choirrec:replicas 'host:9100'\)"
     return Place(
         server.url,
         damage=lambda: redis.set("choirrec:desired", "{}"),
         empty=redis.flushall,
         lose=server.kill,
         litter=lambda: redis.lpush("choirrec:desired:history", "{"),
+        spoil_lease=(
+            lambda: redis.set(LEASE_KEY, "{broken"),
+            lambda: redis.delete(LEASE_KEY) and redis.lpush(LEASE_KEY, "of another type"),
+        ),
+        spoil_reports=[
+            (partial(redis.hset, REPLICAS_KEY, "host:9100", LATER_MS + b" " + report), named)
+            for report in SPOILT
+        ],
     )
 
 
@@ -62,16 +81,26 @@ def _in_folder(folder: Path) -> Place:
                 path.unlink()
 
     def litter() -> None:
-        (folder / "lease.json").write_text("")
         with (folder / "history.jsonl").open("a") as file:
             file.write("{\n")
 
+    def spoil_lease(content: bytes) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "lease.json").write_bytes(content)
+
+    def spoil_report(content: bytes) -> None:
+        (folder / "replicas").mkdir(parents=True, exist_ok=True)
+        (folder / "replicas" / "zz.json").write_bytes(content)
+
+    named = r"replicas/zz\.json: .* remove it"
     return Place(
         str(folder),
         damage=lambda: (folder / "desired.json").write_text("{}"),
         empty=empty,
         lose=lose,
         litter=litter,
+        spoil_lease=[partial(spoil_lease, content) for content in (b"", *SPOILT)],
+        spoil_reports=[(partial(spoil_report, content), named) for content in SPOILT],
     )
 
 
@@ -202,6 +231,19 @@ def test_lease_has_one_holder_until_it_ends(place: Place) -> None:
     _run(place, scenario)
 
 
+def test_lease_that_nobody_took_is_free(place: Place) -> None:
+    """Something that is no lease keeps nobody from judging, and the next lease has one holder."""
+
+    async def scenario(store: StateStore) -> None:
+        for spoil in place.spoil_lease:
+            spoil()
+            assert await store.lease("a", 30)
+            assert not await store.lease("b", 30)
+            assert await store.lease("a", 30)
+
+    _run(place, scenario)
+
+
 def test_damaged_document_is_told_and_never_overwritten(place: Place) -> None:
     """Something that is no document stops changes with a word on how to mend it."""
 
@@ -218,13 +260,12 @@ def test_damaged_document_is_told_and_never_overwritten(place: Place) -> None:
 
 
 def test_damaged_entry_hides_no_other(place: Place) -> None:
-    """One bad line costs neither the history nor the guards."""
+    """One bad line costs neither the history nor the next change."""
 
     async def scenario(store: StateStore) -> None:
         assert await store.change(0, desired_state(1))
         place.litter()
         assert [entry.revision for entry in await store.history(9)] == [1]
-        assert await store.lease("a", 5.0)
         assert await store.change(1, desired_state(2))
 
     _run(place, scenario)
@@ -243,16 +284,30 @@ def test_history_that_cannot_be_written_holds_no_change(tmp_path: Path) -> None:
         _run(_in_redis(server), scenario)
 
 
-def test_damaged_report_is_named(tmp_path: Path) -> None:
-    """Whoever must remove a file is told which."""
+def test_damaged_report_is_named(place: Place) -> None:
+    """Whoever must remove it is told whose it is and how; other reports go on being written."""
 
     async def scenario(store: StateStore) -> None:
-        await store.report(replica_state("a"), 5.0)
-        (tmp_path / "state" / "replicas" / "zz.json").write_text("junk")
-        with pytest.raises(StateUnavailable, match=r"zz\.json: .*remove it"):
-            await store.replicas()
+        for spoil, named in place.spoil_reports:
+            await store.report(replica_state("a"), 5.0)
+            spoil()
+            with pytest.raises(StateUnavailable, match=named):
+                await store.replicas()
 
-    _run(_in_folder(tmp_path / "state"), scenario)
+    _run(place, scenario)
+
+
+def test_key_of_another_type_is_named(tmp_path: Path) -> None:
+    """A foreign writer's key in the place of the reports is told with the way to mend it."""
+    with running_redis(tmp_path) as server:
+        server.client().set(REPLICAS_KEY, "of another type")
+
+        async def scenario(store: StateStore) -> None:
+            for call in (store.report(replica_state(), 5.0), store.replicas()):
+                with pytest.raises(StateUnavailable, match=rf"WRONGTYPE.* delete {REPLICAS_KEY}"):
+                    await call
+
+        _run(_in_redis(server), scenario)
 
 
 def test_emptied_store_takes_a_document_back(place: Place) -> None:

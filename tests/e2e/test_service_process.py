@@ -30,6 +30,9 @@ ROOT = Path(__file__).parents[2]
 ANY_PORTS = {"CHOIRREC_PORT": "0", "CHOIRREC_ADMIN_PORT": "0"}
 TWO = {"CHOIRREC_WORKERS": "2"}
 CALLERS = 4
+TLS = "rediss://localhost:6379"
+URL = "CHOIRREC_REDIS_URL: option"
+STATE = "CHOIRREC_STATE: option"
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +133,13 @@ def test_reader_who_has_left_is_no_error(process: Client, question: str, unbuffe
         (("run",), {"CHOIRREC_PORT": "x"}, 2, "CHOIRREC_PORT"),
         (("run",), {"CHOIRREC_HOST": "203.0.113.7"}, 1, "cannot listen on 203.0.113.7"),
         (("run",), {"CHOIRREC_WORKERS": "0"}, 2, "CHOIRREC_WORKERS"),
-        (("run",), {"CHOIRREC_REDIS_URL": "http://x"}, 2, "Redis URL"),
+        (("run",), {"CHOIRREC_REDIS_URL": "http://x"}, 2, "CHOIRREC_REDIS_URL: Redis URL"),
+        (("run",), {"CHOIRREC_REDIS_URL": f"{TLS}?max_connections=10"}, 2, f"{URL} 'max_conn"),
+        (("run",), {"CHOIRREC_REDIS_URL": f"{TLS}?timeout=3"}, 2, f"{URL} 'timeout'"),
+        (("run",), {"CHOIRREC_REDIS_URL": f"{TLS}?ssl_cert_reqs=x"}, 2, "URL: ssl_cert_reqs='x'"),
         (("run",), {"CHOIRREC_STATE": "http://x"}, 2, "CHOIRREC_STATE"),
+        (("run",), {"CHOIRREC_STATE": f"{TLS}?timeout=3"}, 2, f"{STATE} 'timeout'"),
+        (("run",), {"CHOIRREC_STATE": f"{TLS}?ssl_cert_reqs=x"}, 2, "STATE: ssl_cert_reqs='x'"),
         (("run",), {"CHOIRREC_API_KEY_FILE": "/none"}, 2, "key file /none"),
     ],
 )

@@ -302,7 +302,7 @@ def test_replica_that_fell_silent_is_named_beside_every_answer(settings: Setting
     async def run() -> None:
         features = RedisStore(settings.redis_url, Metrics().round_trips)
         plane = open_plane(settings, PlannedFleet(), features, NoGuards(), Identity("a", "host"))
-        plane.watch.roll = Roll(0.3)
+        plane.watch.roll = Roll(0.3, "a")
         transport = httpx.ASGITransport(create_admin_app(plane, _Workers(), None))
         hung = replica_state("b", workers=(worker_state(0, 1, Target(1, "g1")),))
         await plane.store.report(hung, 0.3)

@@ -44,7 +44,7 @@ def _names(states: object) -> list[str]:
 
 def test_report_that_the_store_lost_counts_for_its_time(clock: Clock) -> None:
     """An emptied store makes no order forget a replica that reported a moment ago."""
-    called = Roll(LIFE_S)
+    called = Roll(LIFE_S, "a")
     called.call([_report("a"), _report("b")])
     clock.now_s += 4.0
     assert _names(called.call([_report("a")])) == ["a", "b"]
@@ -53,7 +53,7 @@ def test_report_that_the_store_lost_counts_for_its_time(clock: Clock) -> None:
 
 def test_replica_that_stops_reporting_is_named_with_its_silence(clock: Clock) -> None:
     """Whoever drops out is told by name, and no more once it is back or long gone."""
-    called = Roll(LIFE_S)
+    called = Roll(LIFE_S, "a")
     called.call([_report("b")])
     clock.now_s += 8.0
     assert _names(called.call([])) == []
@@ -66,9 +66,17 @@ def test_replica_that_stops_reporting_is_named_with_its_silence(clock: Clock) ->
     assert called.silent() == {}
 
 
+def test_replica_never_misses_itself(clock: Clock) -> None:
+    """A store that does not answer is told as such, not as the silence of whoever asks."""
+    called = Roll(LIFE_S, "a")
+    called.call([_report("a"), _report("b")])
+    clock.now_s += 11.0
+    assert called.silent() == {"b": 11.0}
+
+
 def test_replica_that_ended_as_it_said_is_not_missed(clock: Clock) -> None:
     """Stopping a replica in order raises no question."""
-    called = Roll(LIFE_S)
+    called = Roll(LIFE_S, "a")
     called.call([_report("b", draining=True)])
     clock.now_s += 8.0
     called.call([])
@@ -77,7 +85,7 @@ def test_replica_that_ended_as_it_said_is_not_missed(clock: Clock) -> None:
 
 def test_replica_in_the_store_counts_whatever_its_age_here(clock: Clock) -> None:
     """The store's own clock decides who lives there."""
-    called = Roll(LIFE_S)
+    called = Roll(LIFE_S, "a")
     called.call([_report("b")])
     clock.now_s += 5.5
     assert _names(called.call([_report("b")])) == ["b"]

@@ -137,6 +137,25 @@ def test_store_that_takes_no_reports_is_told(
     _run(scenario)
 
 
+def test_lost_store_makes_no_replica_miss_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cannot report tells of the store, and not that it has not reported."""
+
+    async def scenario() -> None:
+        replica = Replica(tmp_path)
+        await _follow(replica)
+        await replica.watch.report_once()
+        replica.lose_store()
+        await replica.watch.report_once()
+        later_s = time.monotonic() + 11.0
+        monkeypatch.setattr(time, "monotonic", lambda: later_s)
+        assert replica.watch.roll.silent() == {}
+        assert "cannot report to the others" in (replica.watch.trouble or "")
+
+    _run(scenario)
+
+
 def test_store_that_is_away_at_the_start_leaves_the_copy(tmp_path: Path) -> None:
     """A replica that restarts without the store serves what it served, and tells of the store."""
 
