@@ -83,3 +83,14 @@ def test_first_champion_stays_one_bundle_through_a_rollback(
     reply = httpx.post(f"{service.admin_url}/admin/rollback", json=ORDER, timeout=60)
     assert reply.json()["result"] == "done"
     assert {verdict["bundle_digest"] for verdict in reply.json()["verdicts"]} == {first}
+
+
+def test_version_that_is_held_is_judged_by_what_is_held(service: Client, tmp_path: Path) -> None:
+    """Figures of a bundle that nobody loads do not stop a promotion of the one that is held."""
+    for version in (2, 1):
+        assert service.promote(version).json()["result"] == "done"
+    _exchange(tmp_path / "repository" / "2", 2)
+    reply = service.promote(2)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["guard"]["reasons"] == []
+    assert {v["bundle_digest"] for v in reply.json()["verdicts"]} == {_pinned(service)["2"]}

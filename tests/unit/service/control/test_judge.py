@@ -47,7 +47,7 @@ class PlannedParts(BundleParts):
         """Hold it."""
         self.sketched: ReferenceSketch | None = sketched
 
-    async def reference(self, version: int) -> ReferenceSketch:
+    async def reference(self, version: int, digest: str | None) -> ReferenceSketch:
         """As ``BundleParts.reference``."""
         if self.sketched is None:
             raise Unreadable(f"model version {version} is gone")
