@@ -21,6 +21,22 @@ class UnknownVersion(LookupError):
     """A model version that the repository does not hold."""
 
 
+class AnotherBundle(ValueError):
+    """A version of the repository that is not the bundle which was asked for."""
+
+    def __init__(self, found: str, wanted: str) -> None:
+        """Say so.
+
+        Args:
+            found: digest of the repository's.
+            wanted: digest of the one that was asked for.
+        """
+        super().__init__(
+            f"the repository holds another bundle under this number (digest {found}) than the one "
+            f"that was activated ({wanted}); give the new one a number of its own"
+        )
+
+
 class Repository:
     """Versions of a model as ``<url>/<version>/``, each complete once its manifest is there."""
 
@@ -48,23 +64,27 @@ class Repository:
             UnknownVersion: when the version is not there or not complete.
             BrokenBundle: when its manifest cannot be read, or is another version's.
         """
-        self._require(version)
-        told = self._files.info(f"{self._root}/{version}/{MANIFEST}")
-        return self._parsed(version, self._manifest_bytes(version, _entry(told)))
+        return self._parsed(version, self._present_manifest(version))
 
-    def read(self, version: int, name: str, most_bytes: int) -> bytes:
+    def read(self, version: int, name: str, most_bytes: int, digest: str | None = None) -> bytes:
         """One small file of a version, as its manifest has it.
 
         Args:
             version: the model version.
             name: of the file, relative to the bundle.
             most_bytes: a larger one is refused before it is read.
+            digest: of the bundle that it must be; None: whatever stands there.
 
         Raises:
             UnknownVersion: when the version is not there or not complete.
+            AnotherBundle: when another one than that of the digest stands there.
             BrokenBundle: when it has no such file, or another one than its manifest says.
         """
-        expected = self.manifest(version).files.get(name)
+        manifest_bytes = self._present_manifest(version)
+        found_digest = sha256(manifest_bytes).hexdigest()
+        if digest not in (None, found_digest):
+            raise AnotherBundle(found_digest, digest)
+        expected = self._parsed(version, manifest_bytes).files.get(name)
         place = f"{self._root}/{version}/{name}"
         if expected is None or not self._files.isfile(place):
             raise BrokenBundle(f"missing files: {name}; copy the bundle again")
@@ -134,6 +154,11 @@ class Repository:
             PurePosixPath(path).relative_to(source).as_posix(): _entry(told)
             for path, told in found.items()
         }
+
+    def _present_manifest(self, version: int) -> bytes:
+        self._require(version)
+        told = self._files.info(f"{self._root}/{version}/{MANIFEST}")
+        return self._manifest_bytes(version, _entry(told))
 
     def _manifest_bytes(self, version: int, entry: Entry) -> bytes:
         check_entries({MANIFEST: entry}, ())

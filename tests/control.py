@@ -50,6 +50,6 @@ def replica_state(
 class NoGuards:
     """Finds nothing wrong with anything."""
 
-    async def judge_promotion(self, champion: Target, candidate: Target) -> Finding:
+    async def judge_promotion(self, present: Desired, candidate: Target) -> Finding:
         """As ``Guards.judge_promotion``: an empty finding."""
         return Finding()

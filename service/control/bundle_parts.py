@@ -8,7 +8,7 @@ from typing import TypeVar
 from model.evaluation import EVALUATION_FILE, MAX_EVALUATION_BYTES, Evaluation
 from model.manifest import BrokenBundle
 from model.reference import REFERENCE_FILE, ReferenceSketch
-from model.repository import Repository, UnknownVersion
+from model.repository import AnotherBundle, Repository, UnknownVersion
 from service.lifecycle.private_store import kept_part
 
 REPOSITORY_TIMEOUT_S = 10.0
@@ -23,9 +23,11 @@ class Unreadable(LookupError):
 
 
 class BundleParts:
-    """Reads small parts of bundles; what was read once is kept, since versions never change.
+    """Reads small parts of the bundles that serve, or will.
 
-    What the repository has lost is read from this machine's own copy, which was verified.
+    A version that is pinned is read by the digest of its bundle: from the repository while that
+    one stands there, else from this machine's own copy of it. Another bundle, which somebody has
+    put under the number since, is never read in its place.
     """
 
     def __init__(self, repository: Repository, store: Path) -> None:
@@ -37,42 +39,52 @@ class BundleParts:
         """
         self._repository = repository
         self._store = store
-        self._references: dict[int, ReferenceSketch] = {}
+        self._references: dict[str, ReferenceSketch] = {}
+        """By digest: a number may be given to another bundle once nobody holds it."""
 
-    async def evaluation(self, version: int) -> Evaluation:
+    async def evaluation(self, version: int, digest: str | None) -> Evaluation:
         """What was measured of a version's model.
+
+        Args:
+            version: the model version.
+            digest: of the bundle that the number means; None: whatever the repository holds.
 
         Raises:
             Unreadable: when it cannot be had.
         """
         return await self._read(
-            version, EVALUATION_FILE, MAX_EVALUATION_BYTES, Evaluation.from_json
+            version, digest, EVALUATION_FILE, MAX_EVALUATION_BYTES, Evaluation.from_json
         )
 
-    async def reference(self, version: int) -> ReferenceSketch:
-        """How a version's scores and alpha_fusion lay when it was born.
+    async def reference(self, version: int, digest: str | None) -> ReferenceSketch:
+        """How a version's scores and alpha_fusion lay when it was born; kept, if pinned.
+
+        Args:
+            version: the model version.
+            digest: of the bundle that the number means; None: whatever the repository holds.
 
         Raises:
             Unreadable: when it cannot be had.
         """
-        if version not in self._references:
-            self._references[version] = await self._read(
-                version, REFERENCE_FILE, MAX_REFERENCE_BYTES, ReferenceSketch.from_json
-            )
-        return self._references[version]
+        if digest is not None and digest in self._references:
+            return self._references[digest]
+        found = await self._read(
+            version, digest, REFERENCE_FILE, MAX_REFERENCE_BYTES, ReferenceSketch.from_json
+        )
+        if digest is not None:
+            self._references[digest] = found
+        return found
 
     async def _read(
-        self, version: int, name: str, most_bytes: int, parse: Callable[[str], _Part]
+        self,
+        version: int,
+        digest: str | None,
+        name: str,
+        most_bytes: int,
+        parse: Callable[[str], _Part],
     ) -> _Part:
         def read() -> _Part:
-            try:
-                found = self._repository.read(version, name, most_bytes)
-            except (UnknownVersion, OSError):
-                kept = kept_part(self._store, version, name)
-                if kept is None:
-                    raise
-                found = kept
-            return parse(found.decode())
+            return parse(self._found(version, digest, name, most_bytes).decode())
 
         try:
             async with asyncio.timeout(REPOSITORY_TIMEOUT_S):
@@ -86,3 +98,14 @@ class BundleParts:
             ) from error
         except OSError as error:
             raise Unreadable(f"{name} of model version {version}: {error}") from error
+
+    def _found(self, version: int, digest: str | None, name: str, most_bytes: int) -> bytes:
+        try:
+            return self._repository.read(version, name, most_bytes, digest)
+        except (UnknownVersion, AnotherBundle, BrokenBundle, OSError) as error:
+            if digest is None and isinstance(error, BrokenBundle):
+                raise  # the copy may be of another bundle
+            kept = kept_part(self._store, version, name, digest)
+            if kept is None:
+                raise
+            return kept

@@ -1,5 +1,6 @@
 """Changes of the desired state: pure steps from one revision to the next, or why there is none."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -208,6 +209,17 @@ def rollback(desired: Desired, change: Change) -> Desired:
 def again(desired: Desired, change: Change) -> Desired:
     """The same roles under a new revision, for those who hold another document of this number."""
     return _next(desired, change)
+
+
+def pin(desired: Desired, bundles: Mapping[int, str], change: Change) -> Desired:
+    """The same roles, and the bundles that some versions mean from now on.
+
+    Args:
+        desired: the present state.
+        bundles: by version: the digest that every worker holds.
+        change: who found it, when and why.
+    """
+    return _next(desired, change, bundles={**desired.bundles, **bundles})
 
 
 def _crown(desired: Desired, target: Target, change: Change) -> Desired:

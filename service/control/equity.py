@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from model.desired import Target
+from model.desired import Desired, Target
 from model.evaluation import Evaluation, SegmentFigures
 from service.control.bundle_parts import BundleParts, Unreadable
 from service.control.finding import Finding
@@ -28,18 +28,19 @@ class EquityGuard:
         self._parts = parts
         self._calibration = calibration
 
-    async def judge_promotion(self, champion: Target, candidate: Target) -> Finding:
+    async def judge_promotion(self, present: Desired, candidate: Target) -> Finding:
         """As ``Guards.judge_promotion``."""
+        champion, pins = present.champion, present.bundles
         if champion.version == candidate.version:
             return Finding()  # another generation: the model is the same
         try:
-            found = await self._parts.evaluation(candidate.version)
+            found = await self._parts.evaluation(candidate.version, pins.get(candidate.version))
         except Unreadable as error:
             return Finding(reasons=(f"the candidate cannot be judged: {error}",))
         missed = list(missed_thresholds(found, self._calibration))
         evidence = {"candidate": _told(found)}
         try:
-            usual = await self._parts.evaluation(champion.version)
+            usual = await self._parts.evaluation(champion.version, pins.get(champion.version))
         except Unreadable as error:
             said = f"the candidate cannot be compared with the champion: {error}"
             return Finding(bool(missed), (*missed, said), evidence)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from model.desired import Target
+from model.desired import Desired, Target
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Finding:
 class Guards(Protocol):
     """Who judges a version before it becomes champion."""
 
-    async def judge_promotion(self, champion: Target, candidate: Target) -> Finding:
+    async def judge_promotion(self, present: Desired, candidate: Target) -> Finding:
         """Compare what is known of both before any request is answered by the candidate.
 
         Args:
-            champion: what answers now.
-            candidate: what is to take its place; the same version where a generation moves alone.
+            present: tells what answers now, and the bundles that versions mean.
+            candidate: what is to be champion; of the same version where a generation moves alone.
 
         Returns:
             The finding; what cannot be read or compared is said in it, never raised.

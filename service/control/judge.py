@@ -104,7 +104,7 @@ class Judge:
         self._unjudged.clear()
         windows = self._window_of(Pair(str(canary), str(desired.champion)), now_s)
         references = References(
-            await self._reference(canary.version), await self._reference(desired.champion.version)
+            await self._reference(desired, canary), await self._reference(desired, desired.champion)
         )
         alarms = windows.look(await self._agreement.replicas(), references, now_s)
         if alarms:
@@ -115,9 +115,10 @@ class Judge:
             self._windows = Windows(pair, self._limits, self._window_s, now_s)
         return self._windows
 
-    async def _reference(self, version: int) -> ReferenceSketch | None:
+    async def _reference(self, desired: Desired, target: Target) -> ReferenceSketch | None:
+        digest = desired.bundles.get(target.version)
         try:
-            return await self._parts.reference(version)
+            return await self._parts.reference(target.version, digest)
         except Unreadable as error:
             self._unjudged.add(str(error))
             if str(error) not in self._trouble:

@@ -210,7 +210,7 @@ class Operator:
         return await self._targets.choose(version, generation, contract)
 
     async def _judged(self, present: Desired, target: Target, order: Order) -> Finding:
-        finding = await self._guards.judge_promotion(present.champion, target)
+        finding = await self._guards.judge_promotion(present, target)
         _check_guard(finding, order)
         return finding
 

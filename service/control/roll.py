@@ -50,12 +50,11 @@ class Roll:
             if known is None or known.state.when_s != state.when_s:
                 self._entries[name] = _Entry(state, now_s)
         self._forget(now_s)
-        recent = {
-            name: entry.state
-            for name, entry in self._entries.items()
-            if now_s - entry.seen_s <= self._life_s
-        }
-        return [state for _, state in sorted((recent | live).items())]
+        return [state for _, state in sorted((self._recent(now_s) | live).items())]
+
+    def present(self) -> Sequence[ReplicaState]:
+        """The last report of every replica that is not silent, without asking the store again."""
+        return list(self._recent(time.monotonic()).values())
 
     def silent(self) -> Mapping[str, float]:
         """By other replica that stopped reporting without saying that it ends: since when, in s."""
@@ -66,6 +65,13 @@ class Roll:
             if name != self._own
             and now_s - entry.seen_s > self._life_s
             and not _ending(entry.state)
+        }
+
+    def _recent(self, now_s: float) -> dict[str, ReplicaState]:
+        return {
+            name: entry.state
+            for name, entry in sorted(self._entries.items())
+            if now_s - entry.seen_s <= self._life_s
         }
 
     def _forget(self, now_s: float) -> None:

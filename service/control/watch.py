@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.desired import Change, Desired, Target
-from service.control.changes import again, withdraw
+from service.control.changes import again, pin, withdraw
 from service.control.local_copy import LocalCopy
 from service.control.orphan import OrphanClock
+from service.control.pins import Pins
 from service.control.roll import Roll
 from service.control.state_store import StateStore
 from service.errors import LoadRefused, StateUnavailable
@@ -82,6 +83,7 @@ class Watch:
         self._woken = asyncio.Event()
         self._first_try_s = 0.0
         self._orphan = OrphanClock()
+        self._pins = Pins()
         self.roll = Roll(REPORT_LIFE_S, identity.replica)
         """Who reported lately, and who fell silent."""
         self.known = copy.read()
@@ -169,6 +171,8 @@ class Watch:
             change = self._change("withdraw", "whoever asked for the candidate is gone")
             await self._store.change(known.revision, withdraw(known, change))
             self.wake()
+        elif known is not None:
+            await self._pin(known)
 
     async def _begin(self) -> None:
         """Write the first document, or let the workers serve by the snapshot until one can be."""
@@ -199,6 +203,17 @@ class Watch:
         """Two documents of one revision: what the store holds wins, under the next number."""
         change = self._change("settle", f"another revision {found.revision} had been followed")
         await self._store.change(found.revision, again(found, change))
+        self.wake()
+
+    async def _pin(self, known: Desired) -> None:
+        """Write down which bundles all workers hold, where the document does not tell yet."""
+        found = self._pins.missing(known, self.roll.present())
+        if not found:
+            return
+        told = ", ".join(f"{version}: {digest}" for version, digest in found.items())
+        change = self._change("pin", f"every worker holds this bundle by this number ({told})")
+        # Of replicas that find the same at once, the store takes one's; the others follow it.
+        await self._store.change(known.revision, pin(known, found, change))
         self.wake()
 
     def _take(self, found: Desired) -> Desired:

@@ -11,12 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from model.bundle import MANIFEST, BrokenBundle, Manifest
-from model.repository import Repository, UnknownVersion
-
-
-class AnotherBundle(ValueError):
-    """A version of the repository that is not the bundle which was asked for."""
-
+from model.repository import AnotherBundle, Repository, UnknownVersion
 
 _KEPT_COPIES = 2
 _UNFINISHED = "."
@@ -120,10 +115,7 @@ class PrivateStore:
             self._repository.fetch(version, temporary)
             digest = _digest(temporary)
             if wanted not in (None, digest):
-                raise AnotherBundle(
-                    f"the repository holds another bundle under this number (digest {digest}) than "
-                    f"the one that was activated ({wanted}); give the new one a number of its own"
-                )
+                raise AnotherBundle(digest, wanted)
             folder = self._folder / f"{version}-{digest[:16]}"
             # An older copy may have been damaged since; what is mapped of it stays readable.
             shutil.rmtree(folder, ignore_errors=True)
@@ -151,19 +143,26 @@ class PrivateStore:
             os.close(descriptor)
 
 
-def kept_part(store: Path, version: int, name: str) -> bytes | None:
-    """A small file of a version's newest private copy; None: there is no copy that has it.
+def kept_part(store: Path, version: int, name: str, digest: str | None = None) -> bytes | None:
+    """A small file of a version's private copy; None: there is no copy that has it unchanged.
 
     Args:
         store: folder of the private copies.
         version: the model version.
         name: of the file, relative to the bundle.
+        digest: of the bundle that it must be of; None: of the newest copy.
     """
     copies = _copies(store, version)
+    if digest is not None:
+        copies = [copy for copy in copies if _digest(copy) == digest]
+    manifest = _manifest(copies[-1]) if copies else None
+    if manifest is None:
+        return None
     try:
-        return (copies[-1] / name).read_bytes() if copies else None
+        found = (copies[-1] / name).read_bytes()
     except OSError:
         return None
+    return found if sha256(found).hexdigest() == manifest.files.get(name) else None
 
 
 def _copies(store: Path, version: int) -> list[Path]:

@@ -46,9 +46,11 @@ class PlannedParts(BundleParts):
     def __init__(self, sketched: ReferenceSketch) -> None:
         """Hold it."""
         self.sketched: ReferenceSketch | None = sketched
+        self.asked: set[tuple[int, str | None]] = set()
 
-    async def reference(self, version: int) -> ReferenceSketch:
+    async def reference(self, version: int, digest: str | None) -> ReferenceSketch:
         """As ``BundleParts.reference``."""
+        self.asked.add((version, digest))
         if self.sketched is None:
             raise Unreadable(f"model version {version} is gone")
         return self.sketched
@@ -189,6 +191,19 @@ def test_without_sketches_errors_are_judged_all_the_same(tmp_path: Path) -> None
         assert why == "model version 1 is gone"
         await world.windows(GOOD.altered(error_rate=0.2))
         assert world.rolled_back == ["errors"]
+
+    _run(tmp_path, scenario)
+
+
+def test_sketches_are_those_of_the_bundles_that_answer(tmp_path: Path) -> None:
+    """Each side is laid beside the bundle that its number means, where that is known."""
+
+    async def scenario(world: World) -> None:
+        present = await world.present()
+        await world.store.change(2, replace(present, revision=3, bundles={2: "digest 2"}))
+        await world.watch.follow_once()
+        await world.judge.look(world.now_s)
+        assert world.parts.asked == {(1, None), (2, "digest 2")}
 
     _run(tmp_path, scenario)
 

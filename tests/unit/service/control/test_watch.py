@@ -16,7 +16,7 @@ from service.control.file_state import FileState
 from service.control.local_copy import LocalCopy
 from service.control.watch import Beginning, Identity, Watch
 from service.errors import LoadRefused
-from tests.control import desired_state
+from tests.control import CHANGE, desired_state
 from tests.fixtures.fleets import PlannedFleet
 
 WAIT_S = 20.0
@@ -95,6 +95,95 @@ def test_two_replicas_that_start_at_once_agree(tmp_path: Path) -> None:
             await asyncio.gather(one.watch.follow_once(), two.watch.follow_once())
         assert one.fleet.pushed == two.fleet.pushed
         assert len(await one.store.history(10)) == 1
+
+    _run(scenario)
+
+
+async def _hear(*replicas: Replica) -> None:
+    """Each replica reports, hears all, and follows what comes of it."""
+    for replica in replicas:
+        await replica.watch.report_once()
+    await asyncio.gather(*(replica.watch.report_once() for replica in replicas))
+    await asyncio.gather(*(replica.watch.follow_once() for replica in replicas))
+    await _follow(*replicas)
+
+
+def test_first_champion_is_pinned_once_by_two_replicas_that_start_at_once(tmp_path: Path) -> None:
+    """One revision tells the bundle that all workers hold, and changes no role."""
+
+    async def scenario() -> None:
+        one, two = Replica(tmp_path), Replica(tmp_path, "r2")
+        await asyncio.gather(one.watch.follow_once(), two.watch.follow_once())
+        await _follow(one, two)
+        await _hear(one, two)
+        await _hear(one, two)
+        entry, first = await one.store.history(10)
+        assert replace(entry, revision=1, change=first.change, bundles={}) == first
+        assert entry.bundles == {1: "digest 1"}
+        assert entry.change.action == "pin"
+        assert "1: digest 1" in entry.change.why
+        assert one.fleet.pushed == two.fleet.pushed == [first, entry]
+
+    _run(scenario)
+
+
+def test_nothing_is_pinned_before_every_worker_holds_it(tmp_path: Path) -> None:
+    """A bundle that one worker refuses, or has not loaded yet, may still be mended."""
+
+    async def scenario() -> None:
+        one, two = Replica(tmp_path), Replica(tmp_path, "r2")
+        two.fleet.held = True
+        one.fleet.failures[1, Target(1, "g1")] = "its file is damaged"
+        await _follow(one, two)
+        await _hear(one, two)
+        one.fleet.failures.clear()
+        await _hear(one, two)
+        assert len(await one.store.history(10)) == 1
+        two.fleet.settle()
+        await _hear(one, two)
+        assert (await one.store.history(10))[0].bundles == {1: "digest 1"}
+
+    _run(scenario)
+
+
+def test_bundles_that_workers_disagree_on_are_told_once_and_not_pinned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody decides by chance which of two bundles a number means."""
+
+    async def scenario() -> None:
+        replica = Replica(tmp_path)
+        replica.fleet.digests[1, Target(1, "g1")] = "another"
+        await _follow(replica)
+        await _hear(replica)
+        await _hear(replica)
+        assert len(await replica.store.history(10)) == 1
+        told = [text for text in caplog.messages if "different bundles as version 1" in text]
+        assert len(told) == 1
+        assert "another, digest 1" in told[0]
+
+    _run(scenario)
+
+
+def test_previous_champion_of_an_unpinned_document_is_pinned_after_a_promotion(
+    tmp_path: Path,
+) -> None:
+    """A candidate keeps its revision until its verdict; then what it left behind is pinned, too."""
+
+    async def scenario() -> None:
+        replica = Replica(tmp_path)
+        change = replace(CHANGE, evidence={"digests": ["digest 2"]})
+        prepared = prepare(desired_state(), Target(2, "g1"), change)
+        await replica.store.change(0, prepared)
+        await _follow(replica)
+        await _hear(replica)
+        assert await replica.store.read() == prepared
+        await replica.store.change(2, activate(prepared, Target(2, "g1"), change))
+        await _follow(replica)
+        await _hear(replica)
+        found = await replica.store.read()
+        assert found is not None
+        assert found.bundles == {1: "digest 1", 2: "digest 2"}
 
     _run(scenario)
 
@@ -356,14 +445,15 @@ def test_running_watch_follows_and_reports(tmp_path: Path) -> None:
         replica = Replica(tmp_path)
         running = asyncio.create_task(replica.watch.run())
         try:
-            await _until(lambda: bool(replica.fleet.pushed))
+            # The second one tells the bundle of the first champion.
+            await _until(lambda: bool(replica.fleet.pushed and replica.fleet.pushed[-1].bundles))
             present = await replica.store.read()
             assert present is not None
-            newer = replace(present, revision=2, champion=Target(2, "g1"))
-            assert await replica.store.change(1, newer)
+            newer = replace(present, revision=3, champion=Target(2, "g1"))
+            assert await replica.store.change(2, newer)
             replica.watch.wake()
-            await _until(lambda: replica.fleet.pushed[-1].revision == 2)
-            await _until_reported(replica.store, 2)
+            await _until(lambda: replica.fleet.pushed[-1].champion == Target(2, "g1"))
+            await _until_reported(replica.store, 3)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model.repository import Repository, UnknownVersion
-from service.lifecycle.private_store import AnotherBundle, PrivateStore
+from model.repository import AnotherBundle, Repository, UnknownVersion
+from service.lifecycle.private_store import PrivateStore
 from tests.fixtures.bundles import make_world, write_bundle
 
 
