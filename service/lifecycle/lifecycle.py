@@ -16,6 +16,7 @@ from service.lifecycle.holding import Holding, Order
 from service.lifecycle.joining import Joiner
 from service.lifecycle.loading import BundleLoader
 from service.lifecycle.model_names import model_names
+from service.lifecycle.one_load import OneLoad
 from service.lifecycle.residents import RETRY_S, Key, Resident
 from service.lifecycle.roles import Roles
 from service.lifecycle.served_model import ServedModel
@@ -73,8 +74,7 @@ class Lifecycle:
         self._listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._loading: asyncio.Task[None] | None = None
-        """The last load; another one begins when it has ended."""
+        self._loading = OneLoad(self._wake)
 
     @property
     def roles(self) -> Roles:
@@ -153,10 +153,10 @@ class Lifecycle:
     async def stop(self) -> None:
         """Follow no more, let every model go and close the store."""
         self._wish = None  # a load under way ends at its next step
-        running = [task for task in (self._keeper, self._loading) if task is not None]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._loading.stop()
         await self._holding.stop()
         await self._store.close()
 
@@ -219,16 +219,9 @@ class Lifecycle:
 
     async def _load(self, key: Key, wish: _Wish) -> None:
         """Load a target, after what an earlier wish began; a newer wish waits for neither."""
-        if self._loading is not None:
-            await self._ended_or_superseded(self._loading)
-        if self._wish is wish and self._is_due(key, wish):
-            self._loading = asyncio.create_task(self._holding.load(self._order(key, wish)))
-            await self._ended_or_superseded(self._loading)
-
-    async def _ended_or_superseded(self, loading: "asyncio.Task[None]") -> None:
-        newer_wish = asyncio.create_task(self._wake.wait())
-        await asyncio.wait((loading, newer_wish), return_when=asyncio.FIRST_COMPLETED)
-        newer_wish.cancel()
+        if await self._loading.end() and self._wish is wish and self._is_due(key, wish):
+            self._loading.begin(self._holding.load(self._order(key, wish)))
+            await self._loading.end()
 
     def _order(self, key: Key, wish: _Wish) -> Order:
         champion = self._roles.champion
