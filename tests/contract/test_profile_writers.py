@@ -414,8 +414,10 @@ def test_nothing_leaves_that_may_not(site: Site, server: LlmServer) -> None:
     assert mine["facts"].endswith("\nsearched for: milk, call, card")
     assert set(body) == {"model", "messages", "response_format", "temperature", "max_tokens"}
     everything = json.dumps(mine)
-    for secret in ("elm", "Elm", "jane", "example.com", "555", "111", "case other"):
+    for secret in ("elm", "Elm", "jane", "example.com", "case other"):
         assert secret not in everything
+    for number in ("555", "111"):  # which a port or the time of the call may hold
+        assert number not in mine["body"]
     assert [name for name, value in mine["headers"].items() if "a-secret-key" in value] == [
         "authorization"
     ]
