@@ -1,14 +1,11 @@
 """Every metric of the service: names, help texts, labels and their bounded values."""
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -16,8 +13,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.registry import Collector
+
+from service.histogram import Histogram
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -217,49 +214,6 @@ class ModelName(NamedTuple):
     provider: str
 
 
-class Histogram(Collector):
-    """A histogram for one writing thread: no locks, and whole columns at a time."""
-
-    def __init__(self, spec: _Spec) -> None:
-        """Begin with nothing counted.
-
-        Args:
-            spec: its name, help text, at most one label, and upper edges.
-        """
-        self._spec = spec
-        (values,) = list(spec.labels.values()) or [("",)]
-        self._counts = {value: np.zeros(len(spec.edges) + 1, np.int64) for value in values}
-        self._sums = dict.fromkeys(values, 0.0)
-        self._edges = np.array(spec.edges)
-
-    def observe(self, value: float, label: str = "") -> None:
-        """Count one value."""
-        self._counts[label][bisect_left(self._spec.edges, value)] += 1
-        self._sums[label] += value
-
-    def observe_all(self, values: NDArray[np.float32], label: str = "") -> None:
-        """Count a column of values."""
-        counts = self._counts[label]
-        counts += np.bincount(self._edges.searchsorted(values), minlength=len(counts))
-        self._sums[label] += float(values.sum())
-
-    def collect(self) -> Iterable[HistogramMetricFamily]:
-        """The state of now, for a scrape."""
-        family = HistogramMetricFamily(
-            self._spec.name, self._spec.text, labels=list(self._spec.labels)
-        )
-        for value, counts in self._counts.items():
-            labels = [value] if self._spec.labels else []
-            family.add_metric(labels, list(self._buckets(counts.tolist())), self._sums[value])
-        yield family
-
-    def _buckets(self, counts: Sequence[int]) -> Iterator[tuple[str, float]]:
-        total = 0
-        for edge, count in zip((*self._spec.edges, np.inf), counts, strict=True):
-            total += count
-            yield ("+Inf" if edge == np.inf else repr(float(edge))), float(total)
-
-
 class Metrics:
     """The metrics of one process, in a registry of their own."""
 
@@ -323,7 +277,7 @@ class Metrics:
         return Gauge(spec.name, spec.text, list(spec.labels), registry=self.registry)
 
     def _histogram(self, spec: _Spec) -> Histogram:
-        histogram = Histogram(spec)
+        histogram = Histogram(spec.name, spec.text, spec.labels, spec.edges)
         self.registry.register(histogram)
         return histogram
 

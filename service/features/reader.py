@@ -27,12 +27,6 @@ from service.metrics import Metrics
 Record = TypeVar("Record", UserRecord, GroupRecord, ItemRecord)
 Prefix = tuple[int, ...]
 
-RECALLED_AT_ONCE = 8
-"""Priors decoded in one go, about a millisecond, in which nobody is answered."""
-RECALL_REST_S = 0.003
-"""After each."""
-RECALL_S = 2.0
-"""For all of them: whoever ordered a swap waits for it."""
 
 StandIn = Callable[[], tuple[UserRecord, float]]
 """Makes what stands in for a record that is not there, and the confidence in its group_id."""
@@ -163,30 +157,16 @@ class RecordReader:
         """The prefixes whose priors are kept, the most recently used last."""
         return self._priors.prefixes
 
-    async def recall(self, prefixes: Sequence[Prefix], wanted: Callable[[], bool]) -> None:
-        """Read priors that will be asked for, a few at a time, between the answers of others.
+    async def keep(self, prefixes: Sequence[Prefix]) -> None:
+        """Read priors that nobody asked for yet; they are the first to be dropped again.
 
-        Without them, the first answer for each group after a swap would cost a round trip more.
-        It ends early with a store that fails, and after ``RECALL_S``: answers ask for the rest.
-
-        Args:
-            prefixes: what another reader keeps, the most recently used last.
-            wanted: whether anybody waits for it still.
+        Raises:
+            StoreUnavailable: when the store cannot be read within the budget of a call.
         """
-        if self._generation is None:
-            return
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + RECALL_S
-        for end in range(len(prefixes), 0, -RECALLED_AT_ONCE):
-            if loop.time() > end_s or not wanted():
-                return
-            few = prefixes[max(end - RECALLED_AT_ONCE, 0) : end]
-            try:
-                await self._keep_groups(self._generation, few, loop.time() + self._budget_s)
-            except StoreUnavailable:
-                return
-            self._priors.make_oldest(few)
-            await asyncio.sleep(RECALL_REST_S)
+        if self._generation is not None:
+            deadline_s = asyncio.get_running_loop().time() + self._budget_s
+            await self._keep(self._generation, prefixes, deadline_s)
+            self._priors.make_oldest(prefixes)
 
     async def _read_all(
         self, generation: Generation, asks: Sequence[Ask], found: list[_Found], deadline_s: float
@@ -211,12 +191,12 @@ class RecordReader:
         missing = {prefix for one in found for prefix in self._unread(one)}
         if not missing:
             return
-        corrupt = await self._keep_groups(generation, sorted(missing), deadline_s)
+        corrupt = await self._keep(generation, sorted(missing), deadline_s)
         for one in found:
             if reason := self._group_reason(one, corrupt):
                 one.reasons.append(reason)
 
-    async def _keep_groups(
+    async def _keep(
         self, generation: Generation, prefixes: Sequence[Prefix], deadline_s: float
     ) -> set[Prefix]:
         """Read priors and keep them; gives the prefixes whose records are damaged."""

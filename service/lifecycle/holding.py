@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.errors import LoadError, LoadRefused, LoadUnavailable
+from service.features.recall import recall
 from service.lifecycle.background import Background
 from service.lifecycle.heap import trim_heap
 from service.lifecycle.joining import Joiner
@@ -160,7 +161,7 @@ class Holding:
         tally = self._tally(str(order.key), loaded)
         try:
             served, reason = await self._joiner.join(loaded, order.key.generation, tally), None
-            await served.reader.recall(self.residents.asked_for(), order.wanted)
+            await recall(served.reader, self.residents.asked_for(), order.wanted)
         except LoadRefused as refusal:
             if not order.alone:
                 raise

@@ -11,7 +11,8 @@ import pytest
 from model.bundle import Bundle, open_bundle
 from model.generation import group_key, new_item_key, user_key
 from service.features.priors import Priors
-from service.features.reader import RECALLED_AT_ONCE, Ask, Evidence, RecordReader
+from service.features.reader import Ask, Evidence, RecordReader
+from service.features.recall import AT_ONCE, recall
 from service.features.redis_store import RedisStore
 from service.metrics import Metrics
 from tests.fixtures.bundles import NEW_ITEMS, World, publish
@@ -44,11 +45,11 @@ class _Reading:
         """Read the priors of prefixes before anybody asks, while that is wanted."""
         answers = iter(wanted)
 
-        async def recall() -> None:
+        async def run() -> None:
             async with self.reader() as reader:
-                await reader.recall(prefixes, lambda: next(answers))
+                await recall(reader, prefixes, lambda: next(answers))
 
-        asyncio.run(recall())
+        asyncio.run(run())
 
     async def _ask(self, user_ids: Sequence[str], items: Sequence[str]) -> list[Evidence]:
         async with self.reader() as reader:
@@ -177,7 +178,7 @@ def test_recalled_priors_cost_nobody_a_round_trip(reading: _Reading) -> None:
 
 def test_many_priors_are_recalled_in_small_parts(reading: _Reading) -> None:
     """Nobody who is answered meanwhile waits for all of them; what is gone is known as absent."""
-    gone = [(5, n) for n in range(2 * RECALLED_AT_ONCE)]
+    gone = [(5, n) for n in range(2 * AT_ONCE)]
     reading.recall(*gone, (1, 2))
     assert reading.round_trips == 3
     assert reading.priors.prefixes == ((1, 2),)
@@ -186,7 +187,7 @@ def test_many_priors_are_recalled_in_small_parts(reading: _Reading) -> None:
 
 def test_the_priors_used_last_are_recalled_first(reading: _Reading) -> None:
     """A swap that nobody wants any more, or that takes too long, has the most useful ones."""
-    gone = [(5, n) for n in range(RECALLED_AT_ONCE)]
+    gone = [(5, n) for n in range(AT_ONCE)]
     reading.recall((1,), *gone, (1, 2), wanted=[True, False])
     assert list(reading.priors.prefixes) == [(1, 2)]
     reading.recall((1,), (1, 2))
